@@ -1,0 +1,96 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// The targets and the arrows between them; Sources/Pipeline/Pipeline.docc/Architecture.md says what each is for.
+// C libraries are Debian's, each behind a module map in Sources/CLibraries and used by one Swift target.
+
+let swiftSettings: [SwiftSetting] = [
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+func library(_ name: String, path: String? = nil, _ dependencies: Target.Dependency...) -> Target {
+    .target(name: name, dependencies: dependencies, path: path, swiftSettings: swiftSettings)
+}
+
+func tests(_ name: String, _ dependencies: Target.Dependency..., exclude: [String] = []) -> Target {
+    .testTarget(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: swiftSettings)
+}
+
+func debian(_ name: String, pkgConfig: String? = nil, package: String) -> Target {
+    .systemLibrary(
+        name: name,
+        path: "Sources/CLibraries/\(name)",
+        pkgConfig: pkgConfig,
+        providers: [.apt([package])]
+    )
+}
+
+let package = Package(
+    name: "penstock",
+    products: [
+        .executable(name: "penstock", targets: ["PenstockTool"])
+    ],
+    targets: [
+        // The command.
+        .executableTarget(
+            name: "PenstockTool",
+            dependencies: [
+                "Adapters", "Crypto", "Edge", "EmbeddedLog", "JSON", "LinuxSandbox", "Network", "Pipeline",
+                "Telemetry", "Topics", "YAML",
+            ],
+            swiftSettings: swiftSettings
+        ),
+
+        // Replaceable parts; none knows another.
+        library("Adapters", "Crypto", "JSON", "Pipeline", "Telemetry", "Topics"),
+        library("EmbeddedLog", "CLinux", "CSQLite", "Pipeline", "Telemetry", "Topics"),
+        library("LinuxSandbox", "CLinux", "CSandbox", "CSeccomp", "Pipeline", "Telemetry"),
+        library("Edge", "CCurl", "CLinux", "JSON", "Network", "Pipeline", "Telemetry"),
+
+        // What happens to an event.
+        library("Pipeline", "Crypto", "JSON", "Telemetry", "Topics", "YAML"),
+
+        // Foundations.
+        .target(
+            name: "Topics",
+            dependencies: ["JSON"],
+            path: "Topics",
+            exclude: ["Schemas"],
+            swiftSettings: swiftSettings
+        ),
+        library("JSON"),
+        library("YAML", "CYAML"),
+        library("Crypto", "COpenSSL"),
+        library("Network", "CLinux", "Crypto"),
+        library("Telemetry"),
+        .target(name: "CSandbox", cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror"])]),
+
+        // Debian's libraries.
+        debian("CCurl", pkgConfig: "libcurl", package: "libcurl4-openssl-dev"),
+        debian("CLinux", package: "libc6-dev"),
+        debian("COpenSSL", pkgConfig: "libcrypto", package: "libssl-dev"),
+        debian("CSeccomp", pkgConfig: "libseccomp", package: "libseccomp-dev"),
+        debian("CSQLite", pkgConfig: "sqlite3", package: "libsqlite3-dev"),
+        debian("CYAML", pkgConfig: "yaml-0.1", package: "libyaml-dev"),
+
+        // Tests.
+        library("PipelineTesting", "Crypto", "JSON", "Pipeline", "Telemetry", "Topics"),
+        tests("AdaptersTests", "Adapters", "Crypto", "JSON", "Pipeline", "PipelineTesting", "Topics"),
+        tests("CryptoTests", "Crypto"),
+        tests("EdgeTests", "Edge", "JSON", "Network", "Pipeline"),
+        tests("EmbeddedLogTests", "EmbeddedLog", "Pipeline", "PipelineTesting", "Topics"),
+        tests("JSONTests", "JSON"),
+        tests("LinuxSandboxTests", "LinuxSandbox", "Pipeline", "PipelineTesting"),
+        tests("NetworkTests", "Network"),
+        tests("PenstockToolTests", "JSON", "PenstockTool", "Pipeline", "PipelineTesting", "Topics"),
+        tests("PipelineTests", "Crypto", "JSON", "Pipeline", "PipelineTesting", "Topics", "YAML"),
+        tests("TelemetryTests", "Telemetry"),
+        tests("TidyTests"),
+        tests("TopicsTests", "JSON", "Topics"),
+        tests("YAMLTests", "YAML"),
+    ],
+    swiftLanguageModes: [.v6]
+)
