@@ -66,7 +66,10 @@ let package = Package(
         library("Crypto", "COpenSSL"),
         library("Network", "CLinux", "Crypto"),
         library("Telemetry"),
-        .target(name: "CSandbox", cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror"])]),
+        .target(
+            name: "CSandbox",
+            cSettings: [.define("_GNU_SOURCE"), .unsafeFlags(["-Wall", "-Wextra", "-Werror"])]
+        ),
 
         // Debian's libraries.
         debian("CCurl", pkgConfig: "libcurl", package: "libcurl4-openssl-dev"),

@@ -1,2 +1,134 @@
-#include "CSandbox.h"
-typedef int penstock_placeholder;
+// Pid 1 of a sandbox and the command it runs, from clone3 to the last process: one list, a step a line.
+#include "plan.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/prctl.h>
+#include <linux/sched.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "raw.h"
+
+#define WATCH_NANOSECONDS 50000000
+#define JOIN_SESSION_KEYRING 1
+
+static char command_stack[16384] __attribute__((aligned(16)));
+static volatile int command_failed;
+
+void child_fail(enum sandbox_step step, long error) {
+    struct sandbox_report report = {.kind = SANDBOX_REPORT_FAILED, .step = step, .value = (int32_t)error};
+    command_failed = 1;
+    raw_write(CHILD_REPORT, &report, sizeof report);
+    raw_exit(125);
+}
+
+// Moves what is needed to its fixed number and closes all else. The report pipe goes first, so that a failure of
+// the others can be told. Sources lie above the fixed numbers: the spawner keeps those occupied.
+static void take_descriptors(const struct sandbox_plan *plan) {
+    enum sandbox_step step = SANDBOX_STEP_DESCRIPTORS;
+    child_need(step, raw_dup3(plan->descriptors[CHILD_REPORT], CHILD_REPORT, O_CLOEXEC));
+    for (int fd = CHILD_INPUT; fd < CHILD_SPARE; fd++) {
+        if (fd == CHILD_REPORT || plan->descriptors[fd] < 0) continue;
+        child_need(step, raw_dup3(plan->descriptors[fd], fd, O_CLOEXEC));
+    }
+    child_need(step, raw_close_range(CHILD_SPARE, ~0U));
+}
+
+// The spawner's death kills us. It may have died before we asked, which the pipe tells.
+static void follow_spawner(void) {
+    struct pollfd alive = {.fd = CHILD_ALIVE, .events = 0};
+    child_need(SANDBOX_STEP_SUPERVISOR, raw_prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0));
+    raw_poll(&alive, 1, 0);
+    if (alive.revents) raw_exit(125);
+    raw_close(CHILD_ALIVE);
+}
+
+// The command, in a process that shares our memory until execve. All but the filter is already in force.
+static void start_command(void *argument) {
+    const struct sandbox_plan *plan = argument;
+    uint64_t no_signals = 0;
+    child_need(SANDBOX_STEP_STANDARD_STREAMS, raw_dup3(CHILD_INPUT, 0, 0));
+    child_need(SANDBOX_STEP_STANDARD_STREAMS, raw_dup3(CHILD_OUTPUT, 1, 0));
+    child_need(SANDBOX_STEP_STANDARD_STREAMS, raw_dup3(CHILD_ERROR, 2, 0));
+    child_need(SANDBOX_STEP_STANDARD_STREAMS, raw_close_range(CHILD_INPUT, CHILD_ERROR));
+    child_need(SANDBOX_STEP_STANDARD_STREAMS, raw_close_range(CHILD_REPORT + 1, ~0U));
+    child_need(SANDBOX_STEP_SUPERVISOR, raw_setsid());
+    child_need(SANDBOX_STEP_SUPERVISOR, raw_sigprocmask(SIG_SETMASK, &no_signals));
+    child_need(SANDBOX_STEP_WORKING_DIRECTORY, raw_chdir(plan->working_directory));
+    filter_install(plan);
+    long error = -ENOENT;
+    for (uint32_t i = 0; i < plan->limits.candidates; i++) {
+        long result = raw_execve(plan->candidates[i], plan->arguments, plan->variables);
+        if (error == -ENOENT) error = result;
+    }
+    child_fail(SANDBOX_STEP_EXEC, -error);
+}
+
+_Noreturn static void report_end(int status, enum sandbox_ended_by by, const struct rusage *usage) {
+    struct sandbox_report report = {.kind = SANDBOX_REPORT_ENDED, .step = by, .value = status};
+    report.cpu_microseconds = (uint64_t)(usage->ru_utime.tv_sec + usage->ru_stime.tv_sec) * 1000000 +
+                              (uint64_t)(usage->ru_utime.tv_usec + usage->ru_stime.tv_usec);
+    report.memory_bytes = (uint64_t)usage->ru_maxrss * 1024;
+    raw_write(CHILD_REPORT, &report, sizeof report);
+    // The kernel kills and reaps every other process of the namespace before our own end can be seen.
+    raw_exit(0);
+}
+
+// Reaps whoever ends until the command has, or all together hold too much memory.
+_Noreturn static void supervise(const struct sandbox_plan *plan, int command) {
+    uint64_t child_signal = 1ULL << (SIGCHLD - 1);
+    struct timespec pause = {.tv_nsec = WATCH_NANOSECONDS};
+    struct rusage usage;
+    int proc = (int)child_need(SANDBOX_STEP_SUPERVISOR,
+                               raw_openat(AT_FDCWD, "/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0));
+    text_clear(&usage, sizeof usage);
+    filter_install(plan);
+    for (;;) {
+        int status = 0;
+        long pid = raw_wait4(-1, &status, 1 /* WNOHANG */ | 0x40000000 /* __WALL */, &usage);
+        if (pid == command) report_end(status, SANDBOX_ENDED_ITSELF, &usage);
+        if (pid > 0) continue;
+        if (limits_anonymous_memory(proc) > plan->limits.memory_bytes) {
+            report_end(SIGKILL, SANDBOX_ENDED_MEMORY, &usage);
+        }
+        raw_sigtimedwait(&child_signal, &pause);
+    }
+}
+
+void sandbox_child(struct sandbox_plan *plan) {
+    struct sandbox_report started = {.kind = SANDBOX_REPORT_STARTED};
+    take_descriptors(plan);
+    raw_umask(0);
+    // CAP_SYS_ADMIN over the namespaces, from here to identity_drop_capabilities.
+    identity_enter(plan);
+    int sysctl = (int)child_need(SANDBOX_STEP_NESTED_NAMESPACES,
+                                 raw_openat(AT_FDCWD, "/proc/sys/user", O_PATH | O_DIRECTORY | O_CLOEXEC, 0));
+    child_need(SANDBOX_STEP_CGROUP_NAMESPACE, raw_unshare(CLONE_NEWCGROUP));
+    child_need(SANDBOX_STEP_TIME_NAMESPACE, raw_unshare(CLONE_NEWTIME));
+    mounts_build(plan);
+    child_need(SANDBOX_STEP_HOSTNAME, raw_sethostname("sandbox", 7));
+    // An empty session keyring: the one we inherited is the worker's. A kernel without keyrings has nothing to leak.
+    long keyring = raw_keyctl(JOIN_SESSION_KEYRING, 0);
+    if (keyring != -ENOSYS) child_need(SANDBOX_STEP_KEYRING, keyring);
+    identity_leave_root(plan, sysctl);
+    raw_close(sysctl);
+    limits_set(plan);
+    child_need(SANDBOX_STEP_NO_NEW_PRIVILEGES, raw_prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+    filter_landlock(plan);
+    identity_drop_capabilities();
+    raw_umask(077);
+    // Nothing inside may look at or trace us; our /proc/1 belongs to root.
+    child_need(SANDBOX_STEP_SUPERVISOR, raw_prctl(PR_SET_DUMPABLE, 0, 0, 0, 0));
+    follow_spawner();
+    long command = raw_vfork(CLONE_VM | CLONE_VFORK | SIGCHLD, command_stack + sizeof command_stack, start_command,
+                             plan);
+    child_need(SANDBOX_STEP_SUPERVISOR, command);
+    if (command_failed) raw_exit(125);
+    raw_close_range(CHILD_INPUT, CHILD_ERROR);
+    raw_write(CHILD_REPORT, &started, sizeof started);
+    supervise(plan, (int)command);
+}

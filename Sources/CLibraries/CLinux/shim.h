@@ -1,11 +1,12 @@
 // Parts of Linux's C interface that Swift's Glibc module leaves out.
+//
+// Without _GNU_SOURCE: with it, types such as fd_set differ from those in Swift's own Glibc module, and the compiler
+// refuses to mix them. What only _GNU_SOURCE declares is declared by hand below.
 #pragma once
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
@@ -16,3 +17,10 @@
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
+
+#ifndef O_PATH
+#define O_PATH 010000000
+#endif
+int accept4(int socket, struct sockaddr *address, socklen_t *length, int flags);
+int pipe2(int ends[2], int flags);
+int pthread_setname_np(pthread_t thread, const char *name);

@@ -1,1 +1,129 @@
+// The sandbox's spawner: a small process that builds each sandbox, so that neither the size of the worker's memory
+// nor its threads matter, and nothing of it (environment, descriptors, memory) is ever near a skill.
+//
+// The worker starts one spawner, sends it a filter and then requests over a SOCK_SEQPACKET pair, and gets one reply
+// for each, with a pidfd of the sandbox's pid 1. When that pidfd becomes readable, every process of the sandbox is
+// gone. When either side of the pair closes, the spawner and every sandbox die.
 #pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+// argv[0] that turns this program into a spawner before its own main runs.
+#define SANDBOX_SPAWNER_NAME "penstock-sandbox"
+
+// Largest request, arguments and environment included; a sequenced packet cannot be much larger.
+#define SANDBOX_MESSAGE_BYTES_MAX (160 * 1024)
+#define SANDBOX_STRINGS_MAX 4096
+#define SANDBOX_MOUNTS_MAX 64
+#define SANDBOX_FILTER_BYTES_MAX (32 * 1024)
+
+// What was being done when a sandbox could not be built; the worker has words and a cure for each.
+enum sandbox_step {
+    SANDBOX_STEP_NONE = 0,
+    SANDBOX_STEP_REQUEST,
+    SANDBOX_STEP_CLONE,
+    SANDBOX_STEP_DESCRIPTORS,
+    SANDBOX_STEP_CGROUP_JOIN,
+    SANDBOX_STEP_CGROUP_NAMESPACE,
+    SANDBOX_STEP_TIME_NAMESPACE,
+    SANDBOX_STEP_USER_MAP,
+    SANDBOX_STEP_USER_NAMESPACE,
+    SANDBOX_STEP_IDENTITY,
+    SANDBOX_STEP_NESTED_NAMESPACES,
+    SANDBOX_STEP_MOUNT_PRIVATE,
+    SANDBOX_STEP_WORKSPACE,
+    SANDBOX_STEP_WORKSPACE_IDMAP,
+    SANDBOX_STEP_MOUNT_SOURCE,
+    SANDBOX_STEP_MOUNT_TARGET,
+    SANDBOX_STEP_SYSTEM,
+    SANDBOX_STEP_ROOT,
+    SANDBOX_STEP_DEVICES,
+    SANDBOX_STEP_PROC,
+    SANDBOX_STEP_PIVOT,
+    SANDBOX_STEP_HOSTNAME,
+    SANDBOX_STEP_KEYRING,
+    SANDBOX_STEP_LIMITS,
+    SANDBOX_STEP_LANDLOCK,
+    SANDBOX_STEP_NO_NEW_PRIVILEGES,
+    SANDBOX_STEP_CAPABILITIES,
+    SANDBOX_STEP_SUPERVISOR,
+    SANDBOX_STEP_STANDARD_STREAMS,
+    SANDBOX_STEP_WORKING_DIRECTORY,
+    SANDBOX_STEP_SECCOMP,
+    SANDBOX_STEP_EXEC,
+    SANDBOX_STEP_COUNT
+};
+
+enum sandbox_message { SANDBOX_HELLO = 1, SANDBOX_RUN = 2 };
+
+// First packet to the spawner; `filter_bytes` bytes of BPF follow.
+struct sandbox_hello {
+    uint32_t message;
+    uint32_t filter_bytes;
+};
+
+// The descriptors sent along with a request, in this order.
+enum sandbox_descriptor {
+    SANDBOX_FD_INPUT,
+    SANDBOX_FD_OUTPUT,
+    SANDBOX_FD_ERROR,
+    SANDBOX_FD_REPORT,
+    SANDBOX_FD_COUNT
+};
+
+// A command; then, each ended by a NUL byte: `candidates` paths to try, `arguments`, `variables`, the working
+// directory, the workspace ("" for one in memory), and for each of `mounts` its folder here and its path inside.
+struct sandbox_request {
+    uint32_t message;
+    uint32_t candidates;
+    uint32_t arguments;
+    uint32_t variables;
+    uint32_t mounts;
+    uint32_t reserved;
+    uint64_t id;
+    uint64_t cpu_seconds;
+    uint64_t memory_bytes;
+    uint64_t processes;
+    uint64_t open_files;
+    uint64_t file_bytes;
+    uint64_t temporary_bytes;
+    uint64_t workspace_device;
+    uint64_t workspace_inode;
+};
+
+// Answer to a hello (id 0) and to each request; a pidfd comes along when error is 0.
+struct sandbox_reply {
+    uint64_t id;
+    int32_t error;
+    uint32_t step;
+};
+
+enum sandbox_report_kind { SANDBOX_REPORT_FAILED = 1, SANDBOX_REPORT_STARTED, SANDBOX_REPORT_ENDED };
+enum sandbox_ended_by { SANDBOX_ENDED_ITSELF = 0, SANDBOX_ENDED_MEMORY = 1 };
+
+// What the sandbox's own processes write to the report pipe; each is one write, smaller than PIPE_BUF.
+struct sandbox_report {
+    uint32_t kind;
+    uint32_t step;     // FAILED: enum sandbox_step. ENDED: enum sandbox_ended_by.
+    int32_t value;     // FAILED: errno. ENDED: wait status of the command.
+    uint32_t reserved;
+    uint64_t cpu_microseconds;
+    uint64_t memory_bytes;
+};
+
+// Starts a spawner from this program's own file, with an empty environment; 0, or errno.
+// The control socket is close-on-exec and non-blocking. `user`, unless NULL, is a user id in decimal that a spawner
+// started by root takes on for good.
+int sandbox_spawner_start(const char *executable, const char *user, int *control, int *process);
+
+// Sends one packet with descriptors; bytes sent, or -errno.
+long sandbox_send(int socket, const void *bytes, size_t count, const int *descriptors, int descriptor_count);
+
+// Receives one packet and at most one descriptor (-1 when none came); bytes, 0 at the end, or -errno.
+long sandbox_receive(int socket, void *bytes, size_t count, int *descriptor);
+
+// Version of Landlock's interface in this kernel; 0 when there is none.
+int sandbox_landlock_version(void);
+
+// The kernel's pidfd_send_signal; 0 or -errno.
+int sandbox_signal(int pidfd, int signal);

@@ -1,0 +1,77 @@
+// What the sandbox may ask of the kernel: files by Landlock, system calls by a filter that the worker compiled.
+#include <fcntl.h>
+#include <linux/landlock.h>
+#include <linux/seccomp.h>
+
+#include "plan.h"
+#include "raw.h"
+
+// Landlock's structures and rights as of its version 6; Debian's headers know version 2.
+struct landlock_ruleset {
+    uint64_t files;
+    uint64_t network;
+    uint64_t scoped;
+};
+#define FS_TRUNCATE (1ULL << 14)
+#define FS_IOCTL_DEV (1ULL << 15)
+#define NET_BIND_TCP (1ULL << 0)
+#define NET_CONNECT_TCP (1ULL << 1)
+#define SCOPE_ABSTRACT_UNIX_SOCKET (1ULL << 0)
+#define SCOPE_SIGNAL (1ULL << 1)
+
+#define READ (LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
+#define WRITE_FOLDER                                                                                          \
+    (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_WRITE_FILE |             \
+     LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_DIR |           \
+     LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO |              \
+     LANDLOCK_ACCESS_FS_MAKE_SYM | LANDLOCK_ACCESS_FS_REFER | FS_TRUNCATE)
+#define WRITE_DEVICE (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE | FS_TRUNCATE)
+#define ALL_FILES_1 ((1ULL << 13) - 1)
+
+static uint64_t known_rights(int version) {
+    uint64_t rights = ALL_FILES_1;
+    if (version >= 2) rights |= LANDLOCK_ACCESS_FS_REFER;
+    if (version >= 3) rights |= FS_TRUNCATE;
+    if (version >= 5) rights |= FS_IOCTL_DEV;
+    return rights;
+}
+
+static void allow(int ruleset, const char *path, uint64_t rights) {
+    struct landlock_path_beneath_attr rule = {.allowed_access = rights};
+    rule.parent_fd = (int)child_need(SANDBOX_STEP_LANDLOCK, raw_openat(AT_FDCWD, path, O_PATH | O_CLOEXEC, 0));
+    child_need(SANDBOX_STEP_LANDLOCK, raw_landlock_add_rule(ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule));
+    raw_close(rule.parent_fd);
+}
+
+// A second wall behind the mounts: read everything there is, write to /tmp, /work and three devices; no TCP, and
+// no signal or abstract socket across it. Needs no_new_privs.
+void filter_landlock(const struct sandbox_plan *plan) {
+    int version = plan->landlock_version;
+    if (version < 1) return;
+    uint64_t known = known_rights(version);
+    struct landlock_ruleset attributes = {.files = known};
+    unsigned long size = 8;
+    if (version >= 4) {
+        attributes.network = NET_BIND_TCP | NET_CONNECT_TCP;
+        size = 16;
+    }
+    if (version >= 6) {
+        attributes.scoped = SCOPE_ABSTRACT_UNIX_SOCKET | SCOPE_SIGNAL;
+        size = 24;
+    }
+    enum sandbox_step step = SANDBOX_STEP_LANDLOCK;
+    int ruleset = (int)child_need(step, raw_landlock_create_ruleset(&attributes, size, 0));
+    allow(ruleset, "/", READ);
+    allow(ruleset, "/tmp", WRITE_FOLDER & known);
+    allow(ruleset, "/work", WRITE_FOLDER & known);
+    allow(ruleset, "/dev/null", WRITE_DEVICE & known);
+    allow(ruleset, "/dev/zero", WRITE_DEVICE & known);
+    allow(ruleset, "/dev/full", WRITE_DEVICE & known);
+    child_need(step, raw_landlock_restrict_self(ruleset));
+    raw_close(ruleset);
+}
+
+// The very last step before execve: the filter allows no set-up call.
+void filter_install(const struct sandbox_plan *plan) {
+    child_need(SANDBOX_STEP_SECCOMP, raw_seccomp(SECCOMP_SET_MODE_FILTER, 0, &plan->filter));
+}

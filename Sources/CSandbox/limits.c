@@ -1,0 +1,86 @@
+// What one process may use, and how much memory all of them do.
+#include <fcntl.h>
+#include <sys/resource.h>
+
+#include "plan.h"
+#include "raw.h"
+
+struct limit {
+    uint64_t soft, hard;
+};
+
+static void set(int resource, uint64_t soft, uint64_t hard) {
+    struct limit limit = {soft, hard};
+    child_need(SANDBOX_STEP_LIMITS, raw_prlimit64(resource, &limit));
+}
+
+void limits_set(const struct sandbox_plan *plan) {
+    const struct sandbox_request *limits = &plan->limits;
+    // The soft limit sends SIGXCPU, the hard one, a second later, SIGKILL.
+    set(RLIMIT_CPU, limits->cpu_seconds, limits->cpu_seconds + 1);
+    // Writable private memory, not address space: interpreters reserve gigabytes they never touch.
+    set(RLIMIT_DATA, limits->memory_bytes, limits->memory_bytes);
+    set(RLIMIT_FSIZE, limits->file_bytes, limits->file_bytes);
+    set(RLIMIT_NOFILE, limits->open_files, limits->open_files);
+    set(RLIMIT_NPROC, limits->processes, limits->processes);
+    set(RLIMIT_STACK, 8 << 20, 8 << 20);
+    set(RLIMIT_CORE, 0, 0);
+    set(RLIMIT_MEMLOCK, 0, 0);
+    set(RLIMIT_MSGQUEUE, 0, 0);
+    set(RLIMIT_SIGPENDING, 256, 256);
+    set(RLIMIT_LOCKS, 256, 256);
+    set(RLIMIT_NICE, 0, 0);
+    set(RLIMIT_RTPRIO, 0, 0);
+    set(RLIMIT_RTTIME, 0, 0);
+}
+
+static uint64_t number(const char **text) {
+    uint64_t value = 0;
+    while (**text == ' ') ++*text;
+    while (**text >= '0' && **text <= '9') value = value * 10 + (uint64_t)(*(*text)++ - '0');
+    return value;
+}
+
+// Pages that a process alone has: resident minus those backed by files and shared memory.
+static uint64_t process_memory(int proc, const char *name) {
+    char path[64];
+    char text[128];
+    text_append(text_append(path, name), "/statm");
+    int fd = (int)raw_openat(proc, path, O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0) return 0;
+    long count = raw_read(fd, text, sizeof text - 1);
+    raw_close(fd);
+    if (count <= 0) return 0;
+    text[count] = 0;
+    const char *at = text;
+    number(&at);
+    uint64_t resident = number(&at);
+    uint64_t shared = number(&at);
+    return resident > shared ? (resident - shared) * 4096 : 0;
+}
+
+struct entry {
+    uint64_t inode;
+    int64_t offset;
+    uint16_t length;
+    uint8_t type;
+    char name[];
+};
+
+// Sum over every process of the sandbox; `proc` is its own /proc.
+uint64_t limits_anonymous_memory(int proc) {
+    static char entries[4096];
+    uint64_t sum = 0;
+    raw_lseek(proc, 0, 0);
+    for (;;) {
+        long count = raw_getdents64(proc, entries, sizeof entries);
+        if (count <= 0) return sum;
+        for (long at = 0; at < count;) {
+            struct entry *entry = (struct entry *)(entries + at);
+            if (entry->name[0] >= '1' && entry->name[0] <= '9' && text_length(entry->name) < 12) {
+                sum += process_memory(proc, entry->name);
+            }
+            at += entry->length;
+        }
+    }
+}

@@ -1,0 +1,173 @@
+// Direct system calls: all that the child may use between clone3 and execve.
+//
+// The process that forks has an own libc whose locks another thread may hold, and errno is shared with it while
+// memory is; so nothing here touches libc. Each call returns what the kernel returned: -errno when it failed.
+#pragma once
+#ifndef __x86_64__
+#error "The sandbox knows the system calls of x86_64 only"
+#endif
+#include <stdint.h>
+#include <sys/syscall.h>
+
+#ifndef SYS_open_tree
+#define SYS_move_mount 429
+#define SYS_open_tree 428
+#endif
+#ifndef SYS_mount_setattr
+#define SYS_mount_setattr 442
+#endif
+#ifndef SYS_landlock_create_ruleset
+#define SYS_landlock_create_ruleset 444
+#define SYS_landlock_add_rule 445
+#define SYS_landlock_restrict_self 446
+#endif
+
+static inline long raw_call(long number, long a, long b, long c, long d, long e, long f) {
+    long result;
+    register long r10 __asm__("r10") = d;
+    register long r8 __asm__("r8") = e;
+    register long r9 __asm__("r9") = f;
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "0"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                     : "rcx", "r11", "memory");
+    return result;
+}
+
+#define RAW(number, a, b, c, d, e) \
+    raw_call(number, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), 0)
+
+static inline long raw_openat(int at, const char *path, int flags, int mode) {
+    return RAW(SYS_openat, at, path, flags, mode, 0);
+}
+static inline long raw_openat2(int at, const char *path, const void *how, unsigned long size) {
+    return RAW(SYS_openat2, at, path, how, size, 0);
+}
+static inline long raw_close(int fd) { return RAW(SYS_close, fd, 0, 0, 0, 0); }
+static inline long raw_close_range(unsigned first, unsigned last) {
+    return RAW(SYS_close_range, first, last, 0, 0, 0);
+}
+static inline long raw_dup3(int from, int to, int flags) { return RAW(SYS_dup3, from, to, flags, 0, 0); }
+static inline long raw_read(int fd, void *bytes, unsigned long count) {
+    return RAW(SYS_read, fd, bytes, count, 0, 0);
+}
+static inline long raw_write(int fd, const void *bytes, unsigned long count) {
+    return RAW(SYS_write, fd, bytes, count, 0, 0);
+}
+static inline long raw_fcntl(int fd, int command, long argument) {
+    return RAW(SYS_fcntl, fd, command, argument, 0, 0);
+}
+static inline long raw_getdents64(int fd, void *bytes, unsigned long count) {
+    return RAW(SYS_getdents64, fd, bytes, count, 0, 0);
+}
+static inline long raw_lseek(int fd, long offset, int whence) { return RAW(SYS_lseek, fd, offset, whence, 0, 0); }
+static inline long raw_fstat(int fd, void *stat) { return RAW(SYS_fstat, fd, stat, 0, 0, 0); }
+static inline long raw_poll(void *polled, unsigned long count, int timeout) {
+    return RAW(SYS_poll, polled, count, timeout, 0, 0);
+}
+static inline long raw_mkdirat(int at, const char *path, int mode) {
+    return RAW(SYS_mkdirat, at, path, mode, 0, 0);
+}
+static inline long raw_symlinkat(const char *target, int at, const char *path) {
+    return RAW(SYS_symlinkat, target, at, path, 0, 0);
+}
+static inline long raw_chdir(const char *path) { return RAW(SYS_chdir, path, 0, 0, 0, 0); }
+static inline long raw_umask(int mask) { return RAW(SYS_umask, mask, 0, 0, 0, 0); }
+
+static inline long raw_mount(const char *source, const char *target, const char *type, unsigned long flags,
+                             const char *data) {
+    return RAW(SYS_mount, source, target, type, flags, data);
+}
+static inline long raw_umount2(const char *target, int flags) { return RAW(SYS_umount2, target, flags, 0, 0, 0); }
+static inline long raw_pivot_root(const char *to, const char *old) { return RAW(SYS_pivot_root, to, old, 0, 0, 0); }
+static inline long raw_open_tree(int at, const char *path, unsigned flags) {
+    return RAW(SYS_open_tree, at, path, flags, 0, 0);
+}
+static inline long raw_mount_setattr(int at, const char *path, unsigned flags, const void *attributes,
+                                     unsigned long size) {
+    return RAW(SYS_mount_setattr, at, path, flags, attributes, size);
+}
+static inline long raw_move_mount(int from, const char *source, int to, const char *target, unsigned flags) {
+    return RAW(SYS_move_mount, from, source, to, target, flags);
+}
+
+static inline long raw_unshare(unsigned long flags) { return RAW(SYS_unshare, flags, 0, 0, 0, 0); }
+static inline long raw_sethostname(const char *name, unsigned long length) {
+    return RAW(SYS_sethostname, name, length, 0, 0, 0);
+}
+static inline long raw_setgroups(unsigned long count, const void *groups) {
+    return RAW(SYS_setgroups, count, groups, 0, 0, 0);
+}
+static inline long raw_setresuid(unsigned real, unsigned effective, unsigned saved) {
+    return RAW(SYS_setresuid, real, effective, saved, 0, 0);
+}
+static inline long raw_setresgid(unsigned real, unsigned effective, unsigned saved) {
+    return RAW(SYS_setresgid, real, effective, saved, 0, 0);
+}
+static inline long raw_capset(void *header, const void *data) { return RAW(SYS_capset, header, data, 0, 0, 0); }
+static inline long raw_prctl(int option, long a, long b, long c, long d) {
+    return RAW(SYS_prctl, option, a, b, c, d);
+}
+static inline long raw_keyctl(int operation, const char *argument) {
+    return RAW(SYS_keyctl, operation, argument, 0, 0, 0);
+}
+static inline long raw_seccomp(unsigned operation, unsigned flags, const void *program) {
+    return RAW(SYS_seccomp, operation, flags, program, 0, 0);
+}
+static inline long raw_landlock_create_ruleset(const void *attributes, unsigned long size, unsigned flags) {
+    return RAW(SYS_landlock_create_ruleset, attributes, size, flags, 0, 0);
+}
+static inline long raw_landlock_add_rule(int ruleset, int type, const void *rule) {
+    return RAW(SYS_landlock_add_rule, ruleset, type, rule, 0, 0);
+}
+static inline long raw_landlock_restrict_self(int ruleset) {
+    return RAW(SYS_landlock_restrict_self, ruleset, 0, 0, 0, 0);
+}
+static inline long raw_prlimit64(int resource, const void *limit) {
+    return RAW(SYS_prlimit64, 0, resource, limit, 0, 0);
+}
+
+static inline long raw_clone3(const void *arguments, unsigned long size) {
+    return RAW(SYS_clone3, arguments, size, 0, 0, 0);
+}
+static inline long raw_setsid(void) { return RAW(SYS_setsid, 0, 0, 0, 0, 0); }
+static inline long raw_kill(int pid, int signal) { return RAW(SYS_kill, pid, signal, 0, 0, 0); }
+static inline long raw_wait4(int pid, int *status, int options, void *usage) {
+    return RAW(SYS_wait4, pid, status, options, usage, 0);
+}
+static inline long raw_sigprocmask(int how, const uint64_t *set) {
+    return RAW(SYS_rt_sigprocmask, how, set, 0, sizeof *set, 0);
+}
+static inline long raw_sigtimedwait(const uint64_t *set, const void *timeout) {
+    return RAW(SYS_rt_sigtimedwait, set, 0, timeout, sizeof *set, 0);
+}
+static inline long raw_execve(const char *path, char *const *arguments, char *const *environment) {
+    return RAW(SYS_execve, path, arguments, environment, 0, 0);
+}
+_Noreturn static inline void raw_exit(int status) {
+    for (;;) RAW(SYS_exit_group, status, 0, 0, 0, 0);
+}
+
+// Runs `child(argument)` in a process that shares this memory, on a stack of its own, while the caller waits for
+// its execve or exit. `child` must not return. A stack of its own, because the caller's frame would be overwritten.
+static inline long raw_vfork(long flags, char *stack_top, void (*child)(void *), void *argument) {
+    long result;
+    uint64_t *top = (uint64_t *)((uintptr_t)stack_top & ~(uintptr_t)15);
+    register long r10 __asm__("r10") = 0;
+    register long r8 __asm__("r8") = 0;
+    *--top = (uint64_t)(uintptr_t)argument;
+    *--top = (uint64_t)(uintptr_t)child;
+    __asm__ volatile("syscall\n\t"
+                     "test %%rax, %%rax\n\t"
+                     "jnz 1f\n\t"
+                     "xor %%ebp, %%ebp\n\t"
+                     "pop %%rax\n\t"
+                     "pop %%rdi\n\t"
+                     "call *%%rax\n\t"
+                     "hlt\n"
+                     "1:"
+                     : "=a"(result)
+                     : "0"((long)SYS_clone), "D"(flags), "S"(top), "d"(0L), "r"(r10), "r"(r8)
+                     : "rcx", "r11", "memory");
+    return result;
+}

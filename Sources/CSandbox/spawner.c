@@ -1,0 +1,304 @@
+// The spawner: waits for requests, forks a sandbox for each, reaps them. One thread, no allocation after start.
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/sched.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "plan.h"
+#include "raw.h"
+
+#define CONTROL 3
+#define FIRST_FREE 16
+#define SLOTS 4096
+// Host user ids for sandboxes start here: above what distributions, containers and systemd give out.
+#define USER_BASE 0x70000000u
+
+#ifndef CLONE_CLEAR_SIGHAND
+#define CLONE_CLEAR_SIGHAND 0x100000000ULL
+#endif
+#define NAMESPACES (CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS)
+
+struct slot {
+    pid_t process;
+    int idmap;    // user namespace that shows the worker's files as this slot's; 0 until needed
+};
+
+static struct sandbox_plan plan;
+static struct slot slots[SLOTS];
+static char message[SANDBOX_MESSAGE_BYTES_MAX + 1];
+static char filter_code[SANDBOX_FILTER_BYTES_MAX];
+static int alive[2];
+static unsigned user_base;
+
+static void find_system(void) {
+    static const char *const names[SYSTEM_ENTRIES] = {"usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", ""};
+    for (int i = 0; i < SYSTEM_ENTRIES; i++) {
+        struct system_entry *entry = &plan.system[i];
+        char path[64];
+        struct stat found;
+        entry->name = names[i];
+        snprintf(path, sizeof path, "/%s", names[i]);
+        if (!names[i][0] || lstat(path, &found) != 0) continue;
+        entry->is_present = S_ISDIR(found.st_mode);
+        if (S_ISLNK(found.st_mode)) {
+            ssize_t length = readlink(path, entry->link, sizeof entry->link - 1);
+            entry->is_present = length > 0;
+            entry->link[length > 0 ? length : 0] = 0;
+        }
+    }
+}
+
+// A namespace that maps the worker's user to the slot's, for idmapped mounts; -1 when it cannot be made.
+static int make_idmap(unsigned user) {
+    struct clone_args arguments = {.flags = CLONE_NEWUSER, .exit_signal = 0};
+    char path[64];
+    char map[64];
+    static const char *const files[] = {"uid_map", "gid_map"};
+    long child = raw_clone3(&arguments, sizeof arguments);
+    if (child < 0) return -1;
+    if (child == 0) {
+        for (;;) raw_poll(0, 0, -1);
+    }
+    snprintf(map, sizeof map, "0 %u 1\n", user);
+    int failed = 0;
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "/proc/%ld/%s", child, files[i]);
+        int file = open(path, O_WRONLY | O_CLOEXEC);
+        failed |= file < 0 || write(file, map, strlen(map)) < 0;
+        if (file >= 0) close(file);
+    }
+    snprintf(path, sizeof path, "/proc/%ld/ns/user", child);
+    int space = failed ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+    kill((pid_t)child, SIGKILL);
+    waitpid((pid_t)child, NULL, __WALL);
+    return space;
+}
+
+static void reap(void) {
+    for (;;) {
+        pid_t process = waitpid(-1, NULL, WNOHANG);
+        if (process <= 0) return;
+        for (int i = 0; i < SLOTS; i++) {
+            if (slots[i].process == process) slots[i].process = 0;
+        }
+    }
+}
+
+// The next string of the message, or NULL when it ends first.
+static char *next_string(char **at, char *end) {
+    char *text = *at;
+    char *zero = text < end ? memchr(text, 0, (size_t)(end - text)) : NULL;
+    if (!zero) return NULL;
+    *at = zero + 1;
+    return text;
+}
+
+static int read_strings(char **at, char *end, char **strings, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        strings[i] = next_string(at, end);
+        if (!strings[i]) return EINVAL;
+    }
+    return 0;
+}
+
+static int read_request(size_t count) {
+    struct sandbox_request *request = &plan.limits;
+    if (count < sizeof *request) return EINVAL;
+    memcpy(request, message, sizeof *request);
+    if (request->candidates > sizeof plan.candidates / sizeof *plan.candidates ||
+        request->arguments > SANDBOX_STRINGS_MAX || request->variables > SANDBOX_STRINGS_MAX ||
+        request->mounts > SANDBOX_MOUNTS_MAX || request->arguments == 0) {
+        return EINVAL;
+    }
+    char *at = message + sizeof *request;
+    char *end = message + count;
+    if (read_strings(&at, end, plan.candidates, request->candidates) ||
+        read_strings(&at, end, plan.arguments, request->arguments) ||
+        read_strings(&at, end, plan.variables, request->variables)) {
+        return EINVAL;
+    }
+    plan.arguments[request->arguments] = NULL;
+    plan.variables[request->variables] = NULL;
+    plan.working_directory = next_string(&at, end);
+    plan.workspace = next_string(&at, end);
+    for (uint32_t i = 0; i < request->mounts; i++) {
+        plan.mounts[i].host = next_string(&at, end);
+        plan.mounts[i].inside = next_string(&at, end);
+    }
+    // Each string follows the one before, so the last is missing if any is.
+    int is_missing = request->mounts ? !plan.mounts[request->mounts - 1].inside : !plan.workspace;
+    return is_missing ? EINVAL : 0;
+}
+
+static int free_slot(void) {
+    for (int i = 0; i < SLOTS; i++) {
+        if (slots[i].process == 0) return i;
+    }
+    return -1;
+}
+
+// Forks the sandbox; a pidfd, or -errno with the step that failed.
+static int spawn(enum sandbox_step *step) {
+    int index = free_slot();
+    int pidfd = -1;
+    *step = SANDBOX_STEP_CLONE;
+    if (index < 0) return -EAGAIN;
+    plan.descriptors[CHILD_IDMAP] = -1;
+    if (plan.is_privileged) {
+        plan.outside_user = plan.outside_group = user_base + (unsigned)index;
+        if (plan.workspace[0] || plan.limits.mounts) {
+            if (slots[index].idmap <= 0) slots[index].idmap = make_idmap(plan.outside_user);
+            *step = SANDBOX_STEP_WORKSPACE_IDMAP;
+            if (slots[index].idmap < 0) return -EPERM;
+            plan.descriptors[CHILD_IDMAP] = slots[index].idmap;
+        }
+    }
+    *step = SANDBOX_STEP_CLONE;
+    struct clone_args arguments = {
+        .flags = NAMESPACES | CLONE_PIDFD | CLONE_CLEAR_SIGHAND | (plan.is_privileged ? 0 : CLONE_NEWUSER),
+        .pidfd = (uint64_t)(uintptr_t)&pidfd,
+        .exit_signal = SIGCHLD,
+    };
+    long process = raw_clone3(&arguments, sizeof arguments);
+    if (process == 0) sandbox_child(&plan);
+    if (process < 0) return (int)process;
+    slots[index].process = (pid_t)process;
+    return pidfd;
+}
+
+static void reply(uint64_t id, int error, enum sandbox_step step, int pidfd) {
+    struct sandbox_reply reply = {.id = id, .error = error, .step = step};
+    // A worker that is gone cannot be told; the next receive ends us.
+    sandbox_send(CONTROL, &reply, sizeof reply, &pidfd, pidfd >= 0);
+}
+
+static long receive(int *descriptors, int *descriptor_count) {
+    union {
+        char bytes[CMSG_SPACE(SANDBOX_FD_COUNT * sizeof(int))];
+        struct cmsghdr align;
+    } control;
+    struct iovec piece = {message, SANDBOX_MESSAGE_BYTES_MAX};
+    struct msghdr header = {
+        .msg_iov = &piece, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+    ssize_t count = recvmsg(CONTROL, &header, MSG_CMSG_CLOEXEC);
+    *descriptor_count = 0;
+    if (count <= 0) return count;
+    struct cmsghdr *sent = CMSG_FIRSTHDR(&header);
+    if (sent && sent->cmsg_level == SOL_SOCKET && sent->cmsg_type == SCM_RIGHTS) {
+        *descriptor_count = (int)((sent->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+        memcpy(descriptors, CMSG_DATA(sent), (size_t)*descriptor_count * sizeof(int));
+    }
+    return header.msg_flags & (MSG_TRUNC | MSG_CTRUNC) ? 1 : count;
+}
+
+static void take_hello(size_t count) {
+    struct sandbox_hello hello;
+    memcpy(&hello, message, sizeof hello);
+    int is_wrong = hello.filter_bytes > sizeof filter_code || hello.filter_bytes + sizeof hello != count ||
+                   hello.filter_bytes % sizeof(struct sock_filter) != 0;
+    if (!is_wrong) {
+        memcpy(filter_code, message + sizeof hello, hello.filter_bytes);
+        plan.filter.len = (unsigned short)(hello.filter_bytes / sizeof(struct sock_filter));
+        plan.filter.filter = (struct sock_filter *)filter_code;
+    }
+    reply(0, is_wrong ? EINVAL : 0, SANDBOX_STEP_REQUEST, -1);
+}
+
+static void take_request(size_t count, const int *descriptors, int descriptor_count) {
+    enum sandbox_step step = SANDBOX_STEP_REQUEST;
+    int error = plan.filter.len == 0 || descriptor_count != SANDBOX_FD_COUNT ? EINVAL : read_request(count);
+    int pidfd = -error;
+    if (!error) {
+        plan.descriptors[CHILD_INPUT] = descriptors[SANDBOX_FD_INPUT];
+        plan.descriptors[CHILD_OUTPUT] = descriptors[SANDBOX_FD_OUTPUT];
+        plan.descriptors[CHILD_ERROR] = descriptors[SANDBOX_FD_ERROR];
+        plan.descriptors[CHILD_REPORT] = descriptors[SANDBOX_FD_REPORT];
+        plan.descriptors[CHILD_ALIVE] = alive[0];
+        pidfd = spawn(&step);
+    }
+    reply(plan.limits.id, pidfd < 0 ? -pidfd : 0, step, pidfd);
+    if (pidfd >= 0) close(pidfd);
+}
+
+static void serve(void) {
+    int descriptors[SANDBOX_FD_COUNT];
+    int descriptor_count;
+    uint32_t kind;
+    long count = receive(descriptors, &descriptor_count);
+    if (count < 0 && (errno == EINTR || errno == EAGAIN)) return;
+    // The worker is gone; the pipe and the death signal take every sandbox along.
+    if (count <= 0) _exit(0);
+    memcpy(&kind, message, sizeof kind);
+    if (count >= (long)sizeof(struct sandbox_hello) && kind == SANDBOX_HELLO) {
+        take_hello((size_t)count);
+    } else {
+        take_request((size_t)count, descriptors, descriptor_count);
+    }
+    for (int i = 0; i < descriptor_count; i++) close(descriptors[i]);
+}
+
+static void raise_limits(void) {
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
+}
+
+// Gives root up for good before anything is served.
+static void become(unsigned user) {
+    if (setgroups(0, NULL) != 0 || setresgid(user, user, user) != 0 || setresuid(user, user, user) != 0) _exit(1);
+    prctl(PR_SET_DUMPABLE, 1);
+}
+
+static _Noreturn void run_spawner(void) {
+    sigset_t child_signal;
+    raise_limits();
+    prctl(PR_SET_NAME, SANDBOX_SPAWNER_NAME);
+    close_range(CONTROL + 1, ~0U, 0);
+    for (int fd = 0; fd < FIRST_FREE; fd++) {
+        if (fd != CONTROL && fcntl(fd, F_GETFD) < 0) open("/dev/null", O_RDWR | O_CLOEXEC);
+    }
+    sigemptyset(&child_signal);
+    sigaddset(&child_signal, SIGCHLD);
+    sigprocmask(SIG_SETMASK, &child_signal, NULL);
+    int ended = signalfd(-1, &child_signal, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (ended < 0 || pipe2(alive, O_CLOEXEC) != 0 || chdir("/") != 0) _exit(1);
+    plan.is_privileged = geteuid() == 0;
+    plan.outside_user = geteuid();
+    plan.outside_group = getegid();
+    plan.landlock_version = sandbox_landlock_version();
+    user_base = USER_BASE + ((unsigned)getpid() % 32768) * SLOTS;
+    find_system();
+    struct pollfd polled[] = {{.fd = CONTROL, .events = POLLIN}, {.fd = ended, .events = POLLIN}};
+    for (;;) {
+        if (poll(polled, 2, -1) < 0 && errno != EINTR) _exit(1);
+        if (polled[1].revents) {
+            struct signalfd_siginfo ignored;
+            while (read(ended, &ignored, sizeof ignored) > 0) continue;
+            reap();
+        }
+        if (polled[0].revents) serve();
+    }
+}
+
+// Runs before the program's own main, so that a worker needs no second program beside it.
+__attribute__((constructor)) static void become_spawner(int count, char **arguments) {
+    if (count < 1 || count > 2 || strcmp(arguments[0], SANDBOX_SPAWNER_NAME) != 0) return;
+    if (count == 2) become((unsigned)strtoul(arguments[1], NULL, 10));
+    run_spawner();
+}

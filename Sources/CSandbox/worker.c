@@ -1,0 +1,99 @@
+// The worker's end: starts the spawner and passes packets with descriptors, which Swift cannot spell.
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "CSandbox.h"
+
+int sandbox_spawner_start(const char *executable, const char *user, int *control, int *process) {
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) return errno;
+    // A packet is one buffer in the kernel; the default just holds the largest.
+    int bytes = 4 * SANDBOX_MESSAGE_BYTES_MAX;
+    setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+    fcntl(pair[0], F_SETFL, O_NONBLOCK);
+    char *arguments[] = {(char *)SANDBOX_SPAWNER_NAME, (char *)user, NULL};
+    char *environment[] = {NULL};
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigset_t all, none;
+    sigfillset(&all);
+    sigemptyset(&none);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_init(&attributes);
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDWR, 0);
+    posix_spawn_file_actions_adddup2(&actions, 0, 1);
+    posix_spawn_file_actions_adddup2(&actions, pair[1], 3);
+    posix_spawn_file_actions_addclosefrom_np(&actions, 4);
+    posix_spawnattr_setsigdefault(&attributes, &all);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    // A session of its own: Ctrl-C at the worker's terminal must not end what the worker means to drain.
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
+    pid_t child = 0;
+    int error = posix_spawn(&child, executable, &actions, &attributes, arguments, environment);
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+    close(pair[1]);
+    if (error) {
+        close(pair[0]);
+        return error;
+    }
+    *control = pair[0];
+    *process = child;
+    return 0;
+}
+
+long sandbox_send(int socket, const void *bytes, size_t count, const int *descriptors, int descriptor_count) {
+    union {
+        char bytes[CMSG_SPACE(SANDBOX_FD_COUNT * sizeof(int))];
+        struct cmsghdr align;
+    } control;
+    struct iovec piece = {(void *)bytes, count};
+    struct msghdr header = {.msg_iov = &piece, .msg_iovlen = 1};
+    if (descriptor_count > 0) {
+        size_t length = (size_t)descriptor_count * sizeof(int);
+        memset(&control, 0, sizeof control);
+        header.msg_control = control.bytes;
+        header.msg_controllen = CMSG_SPACE(length);
+        struct cmsghdr *sent = CMSG_FIRSTHDR(&header);
+        sent->cmsg_level = SOL_SOCKET;
+        sent->cmsg_type = SCM_RIGHTS;
+        sent->cmsg_len = CMSG_LEN(length);
+        memcpy(CMSG_DATA(sent), descriptors, length);
+    }
+    ssize_t sent = sendmsg(socket, &header, MSG_NOSIGNAL);
+    return sent < 0 ? -errno : sent;
+}
+
+long sandbox_receive(int socket, void *bytes, size_t count, int *descriptor) {
+    union {
+        char bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } control;
+    struct iovec piece = {bytes, count};
+    struct msghdr header = {
+        .msg_iov = &piece, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+    *descriptor = -1;
+    ssize_t received = recvmsg(socket, &header, MSG_CMSG_CLOEXEC);
+    if (received < 0) return -errno;
+    struct cmsghdr *sent = CMSG_FIRSTHDR(&header);
+    if (sent && sent->cmsg_level == SOL_SOCKET && sent->cmsg_type == SCM_RIGHTS &&
+        sent->cmsg_len >= CMSG_LEN(sizeof(int))) {
+        memcpy(descriptor, CMSG_DATA(sent), sizeof(int));
+    }
+    return received;
+}
+
+int sandbox_landlock_version(void) {
+    long version = syscall(444 /* landlock_create_ruleset */, NULL, 0, 1 /* LANDLOCK_CREATE_RULESET_VERSION */);
+    return version < 0 ? 0 : (int)version;
+}
+
+int sandbox_signal(int pidfd, int signal) {
+    return syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0) < 0 ? -errno : 0;
+}

@@ -1,0 +1,296 @@
+import CLinux
+import CSandbox
+import Glibc
+import Pipeline
+
+/// All runs in flight and the spawner that builds them; touched by its own thread only.
+///
+/// A run goes: waiting (for the spawner to take its packet) → building → running (its pidfd is known) → finished,
+/// when the pidfd says that the whole tree is gone.
+final class SandboxEngine {
+    /// Longest time between the request and the command's start.
+    private static let buildNanoseconds: UInt64 = 20_000_000_000
+    private static let readBytes = 64 << 10
+
+    private let loop: SandboxLoop
+    private let executable: String
+    private let user: UInt32?
+    private let filter: [UInt8]
+    private let poller: Int32
+    private let nothing: Int32
+    private var control: Int32 = -1
+    private var spawner: Int32 = -1
+    private var runs: [UInt64: ActiveRun] = [:]
+    private var waiting: [ActiveRun] = []
+    private var deadlines = Deadlines()
+    private var buffer = [UInt8](repeating: 0, count: readBytes)
+    private var isStopped = false
+
+    init(loop: SandboxLoop, executable: String, user: UInt32?, filter: [UInt8]) {
+        self.loop = loop
+        self.executable = executable
+        self.user = user
+        self.filter = filter
+        poller = epoll_create1(Int32(EPOLL_CLOEXEC))
+        nothing = open("/dev/null", O_RDONLY | O_CLOEXEC)
+        watch(loop.wake, 0, .input, EPOLLIN.rawValue)
+    }
+
+    deinit {
+        close(poller)
+        close(nothing)
+    }
+
+    func serve() {
+        var events = [epoll_event](repeating: epoll_event(), count: 256)
+        startSpawner()
+        while !isStopped || !runs.isEmpty {
+            let count = epoll_wait(poller, &events, Int32(events.count), timeout())
+            for event in events.prefix(max(0, Int(count))) { handle(event) }
+            endOverdue()
+        }
+        stopSpawner()
+    }
+
+    // MARK: Events
+
+    /// Run 0 is ours: its input is the wake-up, its report the spawner's socket.
+    private func watch(_ descriptor: Int32, _ id: UInt64, _ channel: ActiveRun.Channel, _ events: UInt32) {
+        var event = epoll_event(events: events, data: epoll_data_t(u64: id << 3 | channel.rawValue))
+        epoll_ctl(poller, EPOLL_CTL_ADD, descriptor, &event)
+    }
+
+    private func handle(_ event: epoll_event) {
+        let id = event.data.u64 >> 3
+        guard let channel = ActiveRun.Channel(rawValue: event.data.u64 & 7) else { return }
+        guard id != 0 else {
+            if channel == .input { obey() } else { hearSpawner(event.events) }
+            return
+        }
+        guard let run = runs[id] else { return }
+        switch channel {
+        case .input: if run.writeInput() { closeChannel(&run.input) }
+        case .output: if !read(run, .standardOutput, pieces: 1) { closeChannel(&run.standardOutput) }
+        case .error: if !read(run, .standardError, pieces: 1) { closeChannel(&run.standardError) }
+        case .report: hearReport(run)
+        case .process: finish(run)
+        }
+    }
+
+    private func read(_ run: ActiveRun, _ stream: SandboxStream, pieces: Int) -> Bool {
+        run.readOutput(stream, buffer: &buffer, pieces: pieces)
+    }
+
+    private func closeChannel(_ descriptor: inout Int32) {
+        if descriptor >= 0 { close(descriptor) }
+        descriptor = -1
+    }
+
+    private func hearReport(_ run: ActiveRun) {
+        if run.readReports() {
+            deadlines.insert(run.id, due: run.startedAt.map { $0 + run.wallClockNanoseconds } ?? 0)
+        }
+        // At the end of the pipe only the pidfd still has something to say.
+        if run.reportsEnded { closeChannel(&run.report) }
+    }
+
+    private func obey() {
+        for command in loop.drain() {
+            switch command {
+            case .start(let run): start(run)
+            case .cancel(let id): cancel(id)
+            case .stop:
+                isStopped = true
+                for run in Array(runs.values) { cancel(run.id) }
+            }
+        }
+    }
+
+    // MARK: Time
+
+    private func timeout() -> Int32 {
+        guard let next = deadlines.next else { return -1 }
+        let now = MonotonicTime.now()
+        return next <= now ? 0 : Int32(min((next - now) / 1_000_000 + 1, 60_000))
+    }
+
+    private func endOverdue() {
+        let now = MonotonicTime.now()
+        while let id = deadlines.popDue(now) {
+            guard let run = runs[id] else { continue }
+            if let startedAt = run.startedAt {
+                // The entry may be the one for building, which the run left behind in time.
+                if now >= startedAt + run.wallClockNanoseconds { run.kill(because: .wallClock) }
+            } else {
+                run.fail(SandboxError(.busy, "the sandbox was not built within 20 s: fewer runs at a time"))
+                abandon(run)
+            }
+        }
+    }
+
+    // MARK: Runs
+
+    private func start(_ run: ActiveRun) {
+        if isStopped { run.isCancelled = true }
+        guard !run.isCancelled, openPipes(run) else { return run.finish() }
+        runs[run.id] = run
+        deadlines.insert(run.id, due: MonotonicTime.now() + Self.buildNanoseconds)
+        if control < 0 { startSpawner() }
+        waiting.append(run)
+        sendWaiting()
+    }
+
+    private func cancel(_ id: UInt64) {
+        guard let run = runs[id] else { return }
+        run.isCancelled = true
+        abandon(run)
+    }
+
+    /// Ends a run in whatever state: the tree if there is one, else the wait for it.
+    private func abandon(_ run: ActiveRun) {
+        run.kill(because: nil)
+        guard run.process < 0, let index = waiting.firstIndex(where: { $0 === run }) else { return }
+        waiting.remove(at: index)
+        finish(run)
+    }
+
+    private func openPipes(_ run: ActiveRun) -> Bool {
+        var ends: [Int32] = []
+        for _ in 0..<(run.run.input.isEmpty ? 3 : 4) {
+            var pair: [Int32] = [-1, -1]
+            guard pipe2(&pair, O_CLOEXEC) == 0 else {
+                let words = String(cString: strerror(errno))
+                for descriptor in ends { close(descriptor) }
+                run.fail(
+                    SandboxError(.busy, "no pipes: \(words): fewer runs at a time, or a higher ulimit -n")
+                )
+                return false
+            }
+            ends += pair
+        }
+        (run.standardOutput, run.standardError, run.report) = (ends[0], ends[2], ends[4])
+        if ends.count > 6 { run.input = ends[7] }
+        run.passed = [ends.count > 6 ? ends[6] : -1, ends[1], ends[3], ends[5]]
+        for descriptor in [run.standardOutput, run.standardError, run.report, run.input] where descriptor >= 0
+        {
+            _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK)
+        }
+        return true
+    }
+
+    /// The pidfd is readable, or there never was one: nothing of the run is left but bytes in its pipes.
+    private func finish(_ run: ActiveRun) {
+        let pieces = run.run.limits.outputBytesPerStream / Self.readBytes + 2
+        if run.report >= 0 { _ = run.readReports() }
+        if run.standardOutput >= 0 { _ = read(run, .standardOutput, pieces: pieces) }
+        if run.standardError >= 0 { _ = read(run, .standardError, pieces: pieces) }
+        runs[run.id] = nil
+        run.finish()
+    }
+
+    // MARK: Spawner
+
+    private func sendWaiting() {
+        var sent = 0
+        for run in waiting {
+            let descriptors = [run.passed[0] < 0 ? nothing : run.passed[0]] + run.passed[1...]
+            let result = sandbox_send(
+                control,
+                run.packet,
+                run.packet.count,
+                descriptors,
+                Int32(descriptors.count)
+            )
+            if result == Int(-EAGAIN) { break }
+            sent += 1
+            for descriptor in run.passed where descriptor >= 0 { close(descriptor) }
+            run.passed = []
+            if result < 0 {
+                let words = String(cString: strerror(Int32(-result)))
+                run.fail(SandboxError(.busy, "the spawner takes no request: \(words)"))
+                finish(run)
+                continue
+            }
+            watchPipes(of: run)
+        }
+        waiting.removeFirst(sent)
+        watchControl(forRoom: !waiting.isEmpty)
+    }
+
+    private func watchPipes(of run: ActiveRun) {
+        watch(run.standardOutput, run.id, .output, EPOLLIN.rawValue)
+        watch(run.standardError, run.id, .error, EPOLLIN.rawValue)
+        watch(run.report, run.id, .report, EPOLLIN.rawValue)
+        if run.input >= 0 { watch(run.input, run.id, .input, EPOLLOUT.rawValue) }
+    }
+
+    private func watchControl(forRoom: Bool) {
+        let events = EPOLLIN.rawValue | (forRoom ? EPOLLOUT.rawValue : 0)
+        var event = epoll_event(events: events, data: epoll_data_t(u64: ActiveRun.Channel.report.rawValue))
+        if control >= 0 { epoll_ctl(poller, EPOLL_CTL_MOD, control, &event) }
+    }
+
+    private func startSpawner() {
+        guard sandbox_spawner_start(executable, user.map { "\($0)" }, &control, &spawner) == 0 else {
+            control = -1
+            return
+        }
+        watch(control, 0, .report, EPOLLIN.rawValue)
+        let hello = sandbox_hello(message: SANDBOX_HELLO.rawValue, filter_bytes: UInt32(filter.count))
+        let packet = withUnsafeBytes(of: hello) { Array($0) } + filter
+        _ = sandbox_send(control, packet, packet.count, nil, 0)
+    }
+
+    private func stopSpawner() {
+        guard control >= 0 else { return }
+        close(control)
+        control = -1
+        // It exits when its socket closes; it may not have been reaped by anyone else.
+        var status: Int32 = 0
+        waitpid(spawner, &status, 0)
+    }
+
+    private func hearSpawner(_ events: UInt32) {
+        if events & EPOLLOUT.rawValue != 0 { sendWaiting() }
+        while control >= 0 {
+            var reply = sandbox_reply()
+            var pidfd: Int32 = -1
+            let size = MemoryLayout<sandbox_reply>.size
+            let count = withUnsafeMutableBytes(of: &reply) {
+                sandbox_receive(control, $0.baseAddress, size, &pidfd)
+            }
+            if count == Int(-EAGAIN) || count == Int(-EINTR) { return }
+            guard count == size else { return loseSpawner() }
+            take(reply, pidfd)
+        }
+    }
+
+    private func take(_ reply: sandbox_reply, _ pidfd: Int32) {
+        guard let run = runs[reply.id] else {
+            if pidfd >= 0 { close(pidfd) }
+            return
+        }
+        guard reply.error == 0, pidfd >= 0 else {
+            run.fail(SandboxStep.error(step: reply.step, errno: reply.error, run: run.run))
+            return finish(run)
+        }
+        run.process = pidfd
+        watch(pidfd, run.id, .process, EPOLLIN.rawValue)
+        if run.isDoomed { run.kill(because: nil) }
+    }
+
+    /// The spawner died, and every sandbox with it: those that had begun end by their pidfd.
+    private func loseSpawner() {
+        stopSpawner()
+        waiting = []
+        for run in Array(runs.values) {
+            run.fail(
+                SandboxError(
+                    .unavailable(layer: "spawner"),
+                    "the sandbox's spawner ended: look for an out-of-memory kill in dmesg; it is started again"
+                )
+            )
+            if run.process < 0 { finish(run) }
+        }
+    }
+}

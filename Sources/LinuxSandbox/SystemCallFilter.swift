@@ -1,0 +1,106 @@
+import CSeccomp
+import Glibc
+package import Pipeline
+
+/// The system-call filter as the bytes the kernel takes; compiled once, installed by every sandbox.
+package struct SystemCallFilter: Sendable {
+    package let program: [UInt8]
+    /// System calls that some argument lets through.
+    package let allowedCount: Int
+
+    private static let allow: UInt32 = 0x7FFF_0000
+    private static let killProcess: UInt32 = 0x8000_0000
+
+    private static func fail(_ error: Int32) -> UInt32 { 0x0005_0000 | UInt32(error) }
+
+    package init() throws(SandboxError) {
+        guard let context = seccomp_init(Self.fail(ENOSYS)) else {
+            throw SandboxError(
+                .unavailable(layer: "seccomp"),
+                "libseccomp cannot start a filter: out of memory"
+            )
+        }
+        defer { seccomp_release(context) }
+        // The 32-bit and x32 entries of the kernel have numbers of their own: whoever uses them is killed.
+        try Self.check(
+            seccomp_attr_set(context, SCMP_FLTATR_ACT_BADARCH, Self.killProcess),
+            "bad architecture"
+        )
+        // A tree of comparisons in place of a list; calls are found in a few steps.
+        try Self.check(seccomp_attr_set(context, SCMP_FLTATR_CTL_OPTIMIZE, 2), "optimisation")
+        try Self.addRules(to: context)
+        program = try Self.export(context)
+        allowedCount =
+            SystemCallRules.allowed.count + SystemCallRules.allowedArguments.count
+            + SystemCallRules.allowedMasked.count
+    }
+
+    private static func addRules(to context: scmp_filter_ctx) throws(SandboxError) {
+        for call in SystemCallRules.allowed { try add(call, allow, to: context) }
+        for rule in SystemCallRules.allowedArguments {
+            for value in rule.values {
+                let test = scmp_arg_cmp(arg: rule.argument, op: SCMP_CMP_EQ, datum_a: value, datum_b: 0)
+                try add(rule.call, allow, [test], to: context)
+            }
+        }
+        for rule in SystemCallRules.allowedMasked {
+            let test = scmp_arg_cmp(
+                arg: rule.argument,
+                op: SCMP_CMP_MASKED_EQ,
+                datum_a: rule.mask,
+                datum_b: rule.value
+            )
+            try add(rule.call, allow, [test], to: context)
+        }
+        for call in ["socket", "socketpair"] {
+            let test = scmp_arg_cmp(arg: 0, op: SCMP_CMP_NE, datum_a: 1, datum_b: 0)
+            try add(call, fail(EAFNOSUPPORT), [test], to: context)
+        }
+        for call in SystemCallRules.refused { try add(call, fail(EPERM), to: context) }
+        for call in SystemCallRules.unsupported { try add(call, fail(EOPNOTSUPP), to: context) }
+        for call in SystemCallRules.fatal { try add(call, killProcess, to: context) }
+    }
+
+    private static func add(
+        _ call: String,
+        _ action: UInt32,
+        _ tests: [scmp_arg_cmp] = [],
+        to context: scmp_filter_ctx
+    ) throws(SandboxError) {
+        let number = seccomp_syscall_resolve_name(call)
+        guard number >= 0 else {
+            throw SandboxError(
+                .unavailable(layer: "seccomp"),
+                "libseccomp does not know the system call \(call)"
+            )
+        }
+        try check(seccomp_rule_add_array(context, action, number, UInt32(tests.count), tests), call)
+    }
+
+    private static func check(_ result: Int32, _ what: String) throws(SandboxError) {
+        guard result < 0 else { return }
+        throw SandboxError(
+            .unavailable(layer: "seccomp"),
+            "libseccomp refuses the rule for \(what): error \(-result); is libseccomp2 older than 2.5?"
+        )
+    }
+
+    /// Through a pipe: the filter is some KiB and a pipe holds 64.
+    private static func export(_ context: scmp_filter_ctx) throws(SandboxError) -> [UInt8] {
+        var ends: [Int32] = [-1, -1]
+        guard pipe(&ends) == 0 else {
+            throw SandboxError(.busy, "no pipe for the filter: \(String(cString: strerror(errno)))")
+        }
+        defer { close(ends[0]) }
+        let result = seccomp_export_bpf(context, ends[1])
+        close(ends[1])
+        try check(result, "export")
+        var program: [UInt8] = []
+        var piece = [UInt8](repeating: 0, count: 16384)
+        while true {
+            let count = read(ends[0], &piece, piece.count)
+            if count <= 0 { return program }
+            program += piece[..<count]
+        }
+    }
+}
