@@ -1,0 +1,39 @@
+/// One topic: its shape on the broker and the message it carries.
+package struct Topic: Sendable {
+    package enum Cleanup: String, Sendable {
+        case delete
+        case compact
+        case compactAndDelete = "compact,delete"
+    }
+
+    /// Without the prefix; `penstock.` unless set otherwise.
+    package let name: String
+    package let title: String
+    package let partitions: Int32
+    package let cleanup: Cleanup
+    /// How long records are kept; nil for ever. Meaningless where only compacted.
+    package let retention: Duration?
+    /// What the key is, in words.
+    package let key: String
+    package let message: any TopicMessage.Type
+
+    package static let partitionsDefault: Int32 = 12
+
+    package init(
+        name: String,
+        title: String,
+        cleanup: Cleanup,
+        retention: Duration?,
+        key: String,
+        message: any TopicMessage.Type,
+        partitions: Int32 = Topic.partitionsDefault
+    ) {
+        self.name = name
+        self.title = title
+        self.partitions = partitions
+        self.cleanup = cleanup
+        self.retention = retention
+        self.key = key
+        self.message = message
+    }
+}
