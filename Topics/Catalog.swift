@@ -24,4 +24,3 @@ extension TopicMessage {
     /// `urn:penstock:event:1.0`
     package static var dataSchema: String { "urn:penstock:\(schemaName):\(schemaVersion)" }
 }
-

@@ -40,7 +40,11 @@ package struct DeadLetter: TopicMessage {
             .required("topic", \.topic, "Where it came from, without the prefix."),
             .required("partition", \.partition, "Where it came from."),
             .required("offset", \.offset, "Where it came from."),
-            .defaulted("conversation", \.conversation, "The conversation's key; empty when it could not be told."),
+            .defaulted(
+                "conversation",
+                \.conversation,
+                "The conversation's key; empty when it could not be told."
+            ),
             .optional("event_id", \.eventID, "The event's id."),
             .required("reason", \.reason, "undecodable, attempts_spent, permanent_failure, …"),
             .defaulted("detail", \.detail, "The last error in words."),

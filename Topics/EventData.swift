@@ -22,12 +22,24 @@ package struct EventData: TopicMessage {
         doc: "Something that happened in a conversation, in one shape for every platform.",
         [
             .required("platform", \.platform, "slack, whatsapp, email, web, webhook, or x-… of your own."),
-            .required("account", \.account, "Who the conversation is with on our side: workspace, number, mailbox."),
+            .required(
+                "account",
+                \.account,
+                "Who the conversation is with on our side: workspace, number, mailbox."
+            ),
             .required("conversation", \.conversation, "Where it happened: a channel, a chat, a mail thread."),
-            .optional("thread", \.thread, "The thread within the conversation, where the platform has threads."),
+            .optional(
+                "thread",
+                \.thread,
+                "The thread within the conversation, where the platform has threads."
+            ),
             .optional("message", \.message, "The message; present for message.* types."),
             .required("sender", \.sender, "Who did it."),
-            .optional("target_message_id", \.targetMessageID, "The message that was edited, deleted or reacted to."),
+            .optional(
+                "target_message_id",
+                \.targetMessageID,
+                "The message that was edited, deleted or reacted to."
+            ),
             .optional("reply", \.reply, "How to answer; absent when nobody can."),
             .defaulted("ingress", \.ingress, "How it reached us."),
         ]
@@ -220,7 +232,11 @@ package struct EventReply: JSONObjectCoded, Hashable {
         [
             .required("handle", \.handle, "Opaque, at most 4 KiB; only the adapter that made it reads it."),
             .optional("characters_max", \.charactersMax, "The most characters that one message may have."),
-            .optional("window_closes_at", \.windowClosesAt, "After this the platform takes no free-form answer."),
+            .optional(
+                "window_closes_at",
+                \.windowClosesAt,
+                "After this the platform takes no free-form answer."
+            ),
         ]
     )
 }

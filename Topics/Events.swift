@@ -1,4 +1,4 @@
-package import JSON
+import JSON
 
 package enum EventsTopic {
     package static let topic = Topic(

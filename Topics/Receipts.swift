@@ -44,7 +44,11 @@ package struct Receipt: TopicMessage {
         [
             .required("conversation", \.conversation, "The conversation's key."),
             .required("platform", \.platform, "The adapter that delivered it."),
-            .optional("reply_id", \.replyID, "The reply; absent in a platform's status that names only its own id."),
+            .optional(
+                "reply_id",
+                \.replyID,
+                "The reply; absent in a platform's status that names only its own id."
+            ),
             .optional("chunk", \.chunk, "Which piece of the reply, from 0."),
             .required("state", \.state, "What became of it."),
             .optional("platform_message_id", \.platformMessageID, "The platform's id of the message."),

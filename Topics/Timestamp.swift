@@ -61,7 +61,8 @@ extension Timestamp {
     package init?(rfc3339 text: String) {
         var digits = DigitReader(Array(text.utf8))
         guard let year = digits.number(4), digits.skip("-"), let month = digits.number(2),
-            digits.skip("-"), let day = digits.number(2), digits.skip("T") || digits.skip("t") || digits.skip(" "),
+            digits.skip("-"), let day = digits.number(2),
+            digits.skip("T") || digits.skip("t") || digits.skip(" "),
             let hour = digits.number(2), digits.skip(":"), let minute = digits.number(2), digits.skip(":"),
             let second = digits.number(2), let fraction = digits.fraction(),
             let offset = digits.offset(), digits.isAtEnd,

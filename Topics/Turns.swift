@@ -95,7 +95,7 @@ package struct TurnStep: JSONObjectCoded, Hashable {
     package var kind = StepKind.unknown
     package var name = ""
     package var requestHash = ""
-    package var result: JSONValue?
+    package var result: JSONRaw?
     package var resultRef: String?
     package var durationMilliseconds: Int64 = 0
 

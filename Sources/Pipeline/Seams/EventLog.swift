@@ -7,6 +7,10 @@ package import Topics
 /// - A record is readable only once it is durable and its transaction has committed.
 /// - Offsets of a partition rise; they may have gaps.
 package protocol EventLog: Sendable {
+    /// Tells this log from every other, also from one created anew under the same address or folder, whose offsets
+    /// start again. At most 64 bytes of `A-Z a-z 0-9 . _ -`.
+    var identity: String { get }
+
     /// Most bytes of one record: key, value and headers together.
     var recordBytesMax: Int { get }
 

@@ -1,0 +1,161 @@
+/// Writes canonical JSON (RFC 8785): the same value always gives the same bytes.
+///
+/// Whoever writes an object gives its members in canonical order (`canonicallyPrecedes`); `JSONFields` and
+/// dictionaries do.
+package struct JSONWriter {
+    package private(set) var bytes: [UInt8] = []
+    private var needsComma = false
+
+    package init() {}
+
+    package init(reserving count: Int) {
+        bytes.reserveCapacity(count)
+    }
+
+    package mutating func beginObject() { open(0x7B) }
+    package mutating func endObject() { close(0x7D) }
+    package mutating func beginArray() { open(0x5B) }
+    package mutating func endArray() { close(0x5D) }
+
+    /// The bytes of a member's name with its quotes and colon, made once by `Self.name`.
+    mutating func member(_ prepared: [UInt8]) {
+        if needsComma { bytes.append(0x2C) }
+        bytes.append(contentsOf: prepared)
+        needsComma = false
+    }
+
+    package mutating func member(_ name: String) {
+        string(name)
+        bytes.append(0x3A)
+        needsComma = false
+    }
+
+    static func prepare(_ name: String) -> [UInt8] {
+        var writer = JSONWriter()
+        writer.member(name)
+        return writer.bytes
+    }
+
+    package mutating func null() { value("null") }
+    package mutating func bool(_ bool: Bool) { value(bool ? "true" : "false") }
+
+    package mutating func integer(_ integer: Int64) {
+        separate()
+        if integer >= 0, integer < 10 {
+            bytes.append(0x30 + UInt8(integer))
+        } else {
+            bytes.append(contentsOf: String(integer).utf8)
+        }
+    }
+
+    /// As ECMAScript prints it. What is not finite has no JSON and is written as null.
+    package mutating func double(_ double: Double) {
+        guard double.isFinite else { return null() }
+        separate()
+        bytes.append(contentsOf: Self.text(of: double).utf8)
+    }
+
+    package mutating func string(_ text: String) {
+        separate()
+        bytes.append(UInt8(ascii: "\""))
+        var text = text
+        text.withUTF8 { units in
+            var start = 0
+            for (index, unit) in units.enumerated() where unit < 0x20 || unit == 0x22 || unit == 0x5C {
+                bytes.append(contentsOf: units[start..<index])
+                escape(unit)
+                start = index + 1
+            }
+            bytes.append(contentsOf: units[start...])
+        }
+        bytes.append(UInt8(ascii: "\""))
+    }
+
+    /// Bytes that are canonical JSON already.
+    package mutating func raw(_ canonical: [UInt8]) {
+        separate()
+        bytes.append(contentsOf: canonical)
+    }
+
+    private mutating func open(_ byte: UInt8) {
+        if needsComma { bytes.append(0x2C) }
+        bytes.append(byte)
+        needsComma = false
+    }
+
+    private mutating func close(_ byte: UInt8) {
+        bytes.append(byte)
+        needsComma = true
+    }
+
+    private mutating func value(_ text: StaticString) {
+        separate()
+        text.withUTF8Buffer { bytes.append(contentsOf: $0) }
+    }
+
+    private mutating func separate() {
+        if needsComma { bytes.append(0x2C) }
+        needsComma = true
+    }
+
+    private mutating func escape(_ unit: UInt8) {
+        bytes.append(UInt8(ascii: "\\"))
+        switch unit {
+        case 0x22, 0x5C: bytes.append(unit)
+        case 0x08: bytes.append(UInt8(ascii: "b"))
+        case 0x09: bytes.append(UInt8(ascii: "t"))
+        case 0x0A: bytes.append(UInt8(ascii: "n"))
+        case 0x0C: bytes.append(UInt8(ascii: "f"))
+        case 0x0D: bytes.append(UInt8(ascii: "r"))
+        default:
+            let hex = Array("0123456789abcdef".utf8)
+            bytes.append(contentsOf: [
+                UInt8(ascii: "u"), 0x30, 0x30, hex[Int(unit >> 4)], hex[Int(unit & 15)],
+            ])
+        }
+    }
+}
+
+extension JSONWriter {
+    /// ECMAScript's Number::toString on the shortest digits that read back as the same double.
+    static func text(of double: Double) -> String {
+        if double == 0 { return "0" }
+        let (digits, exponent) = shortest(abs(double))
+        let sign = double < 0 ? "-" : ""
+        let count = digits.count
+        // The value is 0.DIGITS × 10^point.
+        let point = exponent
+        if point > 0, point <= 21 {
+            if count <= point { return sign + digits + String(repeating: "0", count: point - count) }
+            return sign + digits.prefix(point) + "." + digits.dropFirst(point)
+        }
+        if point > -6, point <= 0 {
+            return sign + "0." + String(repeating: "0", count: -point) + digits
+        }
+        let power = point - 1
+        let mantissa = count == 1 ? digits : "\(digits.prefix(1)).\(digits.dropFirst())"
+        return "\(sign)\(mantissa)e\(power < 0 ? "-" : "+")\(abs(power))"
+    }
+
+    /// Swift prints the shortest digits too, in another form: take those apart.
+    private static func shortest(_ double: Double) -> (digits: String, point: Int) {
+        let parts = double.description.lowercased().split(separator: "e")
+        let exponent = parts.count > 1 ? Int(parts[1]) ?? 0 : 0
+        let halves = parts[0].split(separator: ".", omittingEmptySubsequences: false)
+        var digits = String(halves[0]) + (halves.count > 1 ? String(halves[1]) : "")
+        var point = halves[0].count + exponent
+        while digits.first == "0", digits.count > 1 {
+            digits.removeFirst()
+            point -= 1
+        }
+        while digits.last == "0", digits.count > 1 { digits.removeLast() }
+        return (digits, point)
+    }
+}
+
+extension String {
+    /// RFC 8785's order of member names: by UTF-16 code units.
+    package func canonicallyPrecedes(_ other: String) -> Bool {
+        utf16.lexicographicallyPrecedes(other.utf16)
+    }
+}
