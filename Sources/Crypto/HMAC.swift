@@ -23,16 +23,18 @@ package enum HMAC {
     }
 
     private static func start(_ context: OpaquePointer?, _ key: [UInt8]) -> Int32 {
-        var name = Array("SHA256".utf8CString)
-        return name.withUnsafeMutableBufferPointer { name in
-            var parameters = [
-                OSSL_PARAM_construct_utf8_string("digest", name.baseAddress, 0),
-                OSSL_PARAM_construct_end(),
-            ]
-            // A key of no bytes is legal, and OpenSSL takes nil for "the key set before".
-            return key.isEmpty
-                ? EVP_MAC_init(context, [0], 0, &parameters)
-                : EVP_MAC_init(context, key, key.count, &parameters)
+        // OpenSSL refuses a key of no bytes; HMAC pads keys with zeros, so a zero byte is the same key.
+        let key = key.isEmpty ? [0] : key
+        var value = Array("SHA256".utf8CString)
+        // The parameters point to both strings, so these must live until OpenSSL has read them.
+        return "digest".withCString { name in
+            value.withUnsafeMutableBufferPointer { value in
+                var parameters = [
+                    OSSL_PARAM_construct_utf8_string(name, value.baseAddress, 0),
+                    OSSL_PARAM_construct_end(),
+                ]
+                return EVP_MAC_init(context, key, key.count, &parameters)
+            }
         }
     }
 }
