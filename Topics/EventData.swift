@@ -10,9 +10,11 @@ package struct EventData: TopicMessage {
     package var conversation = EventConversation()
     package var thread: EventThread?
     package var message: EventMessage?
+    package var command: EventCommand?
     package var sender = EventSender()
     package var targetMessageID: String?
     package var reply: EventReply?
+    package var raw: EventRaw?
     package var ingress = EventIngress()
 
     package init() {}
@@ -33,7 +35,12 @@ package struct EventData: TopicMessage {
                 \.thread,
                 "The thread within the conversation, where the platform has threads."
             ),
-            .optional("message", \.message, "The message; present for message.* types."),
+            .optional(
+                "message",
+                \.message,
+                "The message; present for message.* types, and for a command as its text."
+            ),
+            .optional("command", \.command, "The command; present for command.invoked."),
             .required("sender", \.sender, "Who did it."),
             .optional(
                 "target_message_id",
@@ -41,6 +48,7 @@ package struct EventData: TopicMessage {
                 "The message that was edited, deleted or reacted to."
             ),
             .optional("reply", \.reply, "How to answer; absent when nobody can."),
+            .optional("raw", \.raw, "What the platform sent; kept for what is not understood."),
             .defaulted("ingress", \.ingress, "How it reached us."),
         ]
     )
@@ -146,6 +154,7 @@ package struct EventMessage: JSONObjectCoded, Hashable {
     package var createdAt: Timestamp?
     package var text = ""
     package var format = TextFormat.plain
+    package var mentions: [EventMention] = []
     package var mentionsMe = false
     package var addressed = Addressed.unknown
     package var replyToMessageID: String?
@@ -162,10 +171,87 @@ package struct EventMessage: JSONObjectCoded, Hashable {
             .optional("created_at", \.createdAt, "When it was written, by the platform's clock."),
             .required("text", \.text, "What it says, as plain text; may be empty."),
             .defaulted("format", \.format, "How the text is marked up."),
+            .defaulted("mentions", \.mentions, "Who is named in the text, and where."),
             .defaulted("mentions_me", \.mentionsMe, "It names the agent."),
             .defaulted("addressed", \.addressed, "How it is directed at the agent, if at all."),
             .optional("reply_to_message_id", \.replyToMessageID, "The message it answers."),
             .optional("truncated", \.isTruncated, "The text was longer than the limit and was cut."),
+        ]
+    )
+}
+
+package struct EventMention: JSONObjectCoded, Hashable {
+    package var id = ""
+    package var offset = 0
+    package var length = 0
+    package var isMe = false
+
+    package init() {}
+
+    package init(id: String, offset: Int, length: Int, isMe: Bool) {
+        self.id = id
+        self.offset = offset
+        self.length = length
+        self.isMe = isMe
+    }
+
+    package static let fields = JSONFields<EventMention>(
+        title: "Mention",
+        doc: "A place in the text that names somebody.",
+        [
+            .required("id", \.id, "The platform's id of who is named."),
+            .required("offset", \.offset, "Where it begins in the text, in bytes of UTF-8."),
+            .required("length", \.length, "How long it is, in bytes of UTF-8."),
+            .defaulted("is_me", \.isMe, "It names the agent."),
+        ]
+    )
+}
+
+package struct EventCommand: JSONObjectCoded, Hashable {
+    package var name = ""
+    package var arguments = ""
+
+    package init() {}
+
+    package init(name: String, arguments: String) {
+        self.name = name
+        self.arguments = arguments
+    }
+
+    package static let fields = JSONFields<EventCommand>(
+        title: "Command",
+        doc: "A command that the platform parsed.",
+        [
+            .required("name", \.name, "Its name, without the slash."),
+            .required("args", \.arguments, "What follows the name."),
+        ]
+    )
+}
+
+/// What the platform sent, for an event that we do not understand yet.
+package struct EventRaw: JSONObjectCoded, Hashable {
+    /// Longer ones are not kept; their hash and size are.
+    package static let inlineBytesMax = 32 * 1_024
+
+    package var sha256 = ""
+    package var size = 0
+    package var inline: String?
+
+    package init() {}
+
+    package init(sha256: String, size: Int, inline: String?) {
+        self.sha256 = sha256
+        self.size = size
+        self.inline = inline
+    }
+
+    package static let fields = JSONFields<EventRaw>(
+        title: "Raw",
+        doc: "What the platform sent, as canonical JSON.",
+        [
+            .required("sha256", \.sha256, "Of its bytes, hex."),
+            .required("size", \.size, "In bytes."),
+            .optional("inline", \.inline, "The JSON itself, when it has at most 32 KiB."),
         ]
     )
 }

@@ -87,5 +87,13 @@ package struct InboundEvent: Sendable, Hashable {
 
 extension EventData {
     /// `platform:account:conversation`, the key of everything that concerns the conversation.
-    package var conversationKey: String { "\(platform):\(account.id):\(conversation.id)" }
+    ///
+    /// A colon in the account's id (a URI may be one) is written `%3A`: two conversations never share a key.
+    package var conversationKey: String {
+        var account = account.id
+        if account.utf8.contains(where: { $0 == UInt8(ascii: ":") || $0 == UInt8(ascii: "%") }) {
+            account = account.replacing("%", with: "%25").replacing(":", with: "%3A")
+        }
+        return "\(platform):\(account):\(conversation.id)"
+    }
 }

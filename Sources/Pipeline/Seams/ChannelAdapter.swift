@@ -5,8 +5,11 @@ package protocol ChannelAdapter: Sendable {
     /// The value of `data.platform` in its events and of `platform` in replies to them.
     var platform: String { get }
 
-    /// Paths that ingress serves for it, all methods.
-    var paths: [String] { get }
+    /// What ingress serves for it; other methods on these paths are 405.
+    var routes: [ChannelRoute] { get }
+
+    /// Whether it delivers replies to that platform: its own, and for a generic adapter a family of names.
+    func serves(_ platform: String) -> Bool
 
     /// Verifies the raw bytes and normalizes. Pure: the same request at the same time gives the same reception
     /// but for event ids. Nothing is appended when it throws.
@@ -20,6 +23,20 @@ package protocol ChannelAdapter: Sendable {
 
     /// Asks the platform whether a delivery whose outcome is unknown arrived. `.ambiguous` when it cannot tell.
     func reconcile(_ delivery: Delivery, over transport: any HTTPTransport) async -> DeliveryResult
+}
+
+extension ChannelAdapter {
+    package func serves(_ platform: String) -> Bool { platform == self.platform }
+}
+
+package struct ChannelRoute: Sendable, Hashable {
+    package let path: String
+    package let methods: [String]
+
+    package init(_ path: String, _ methods: [String]) {
+        self.path = path
+        self.methods = methods
+    }
 }
 
 package struct Reception: Sendable {
