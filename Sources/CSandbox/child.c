@@ -47,6 +47,24 @@ static void follow_spawner(void) {
     raw_close(CHILD_ALIVE);
 }
 
+// Clocks that start with the sandbox: how long the host has run is nobody's business. Needs CAP_SYS_TIME.
+static void enter_time(void) {
+    enum sandbox_step step = SANDBOX_STEP_TIME_NAMESPACE;
+    struct timespec monotonic, boot;
+    char offsets[128];
+    child_need(step, raw_unshare(CLONE_NEWTIME));
+    child_need(step, raw_clock_gettime(CLOCK_MONOTONIC, &monotonic));
+    child_need(step, raw_clock_gettime(CLOCK_BOOTTIME, &boot));
+    char *end = text_append(offsets, "monotonic -");
+    end = text_append_number(end, (uint64_t)monotonic.tv_sec, 10);
+    end = text_append(end, " 0\nboottime -");
+    end = text_append_number(end, (uint64_t)boot.tv_sec, 10);
+    end = text_append(end, " 0\n");
+    int file = (int)child_need(step, raw_openat(AT_FDCWD, "/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC, 0));
+    child_need(step, raw_write(file, offsets, (unsigned long)(end - offsets)));
+    raw_close(file);
+}
+
 // The command, in a process that shares our memory until execve. All but the filter is already in force.
 static void start_command(void *argument) {
     const struct sandbox_plan *plan = argument;
@@ -108,7 +126,7 @@ void sandbox_child(struct sandbox_plan *plan) {
     int sysctl = (int)child_need(SANDBOX_STEP_NESTED_NAMESPACES,
                                  raw_openat(AT_FDCWD, "/proc/sys/user", O_PATH | O_DIRECTORY | O_CLOEXEC, 0));
     child_need(SANDBOX_STEP_CGROUP_NAMESPACE, raw_unshare(CLONE_NEWCGROUP));
-    child_need(SANDBOX_STEP_TIME_NAMESPACE, raw_unshare(CLONE_NEWTIME));
+    enter_time();
     mounts_build(plan);
     child_need(SANDBOX_STEP_HOSTNAME, raw_sethostname("sandbox", 7));
     // An empty session keyring: the one we inherited is the worker's. A kernel without keyrings has nothing to leak.

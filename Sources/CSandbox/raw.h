@@ -91,6 +91,7 @@ static inline long raw_move_mount(int from, const char *source, int to, const ch
     return RAW(SYS_move_mount, from, source, to, target, flags);
 }
 
+static inline long raw_clock_gettime(int clock, void *time) { return RAW(SYS_clock_gettime, clock, time, 0, 0, 0); }
 static inline long raw_unshare(unsigned long flags) { return RAW(SYS_unshare, flags, 0, 0, 0, 0); }
 static inline long raw_sethostname(const char *name, unsigned long length) {
     return RAW(SYS_sethostname, name, length, 0, 0, 0);

@@ -1,6 +1,7 @@
 import CSandbox
 import Glibc
 import Pipeline
+import Synchronization
 
 /// One run from its request to its end: its pipes, what came out of them, and why it ends.
 // Safe: its maker hands it to the loop's inbox and forgets it; from then on only the loop's thread touches it.
@@ -9,9 +10,15 @@ final class ActiveRun: @unchecked Sendable {
         case input, output, error, report, process
     }
 
+    /// Set before the loop is told, so that a cancellation that overtakes the start is not lost.
+    final class Cancellation: Sendable {
+        let isAsked = Atomic(false)
+    }
+
     let id: UInt64
     let run: SandboxRun
     let packet: [UInt8]
+    private let cancellation: Cancellation
     private let output: @Sendable (SandboxStream, [UInt8]) -> Void
     private let finished: @Sendable (Result<SandboxOutcome, SandboxError>) -> Void
 
@@ -24,7 +31,7 @@ final class ActiveRun: @unchecked Sendable {
     /// The sandbox's ends, until they are sent.
     var passed: [Int32] = []
 
-    var isCancelled = false
+    var isCancelled: Bool { cancellation.isAsked.load(ordering: .acquiring) }
     private var inputWritten = 0
     private var collected = SandboxOutcome(ending: .signalled(SIGKILL))
     private var limit: SandboxLimit?
@@ -45,12 +52,14 @@ final class ActiveRun: @unchecked Sendable {
         id: UInt64,
         run: SandboxRun,
         packet: [UInt8],
+        cancellation: Cancellation,
         output: @escaping @Sendable (SandboxStream, [UInt8]) -> Void,
         finished: @escaping @Sendable (Result<SandboxOutcome, SandboxError>) -> Void
     ) {
         self.id = id
         self.run = run
         self.packet = packet
+        self.cancellation = cancellation
         self.output = output
         self.finished = finished
     }
@@ -60,6 +69,8 @@ final class ActiveRun: @unchecked Sendable {
         if self.limit == nil, ended == nil { self.limit = limit }
         if process >= 0 { _ = sandbox_signal(process, SIGKILL) }
     }
+
+    func cancel() { cancellation.isAsked.store(true, ordering: .releasing) }
 
     func fail(_ error: SandboxError) {
         if failure == nil { failure = error }

@@ -1,6 +1,7 @@
 import CSandbox
 import Glibc
 package import Pipeline
+import Synchronization
 
 /// Sandboxes of Linux's own parts, each built for one command and gone with it; see CSandbox for the walls.
 ///
@@ -30,14 +31,22 @@ package final class LinuxSandbox: SkillSandbox {
     ) async throws(SandboxError) -> SandboxOutcome {
         let id = loop.nextID()
         let request = try SandboxRequest(run, id: id)
+        let cancellation = ActiveRun.Cancellation()
         let result = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
-                let active = ActiveRun(id: id, run: run, packet: request.packet, output: output) {
+                let active = ActiveRun(
+                    id: id,
+                    run: run,
+                    packet: request.packet,
+                    cancellation: cancellation,
+                    output: output
+                ) {
                     continuation.resume(returning: $0)
                 }
                 loop.put(.start(active))
             }
         } onCancel: {
+            cancellation.isAsked.store(true, ordering: .releasing)
             loop.put(.cancel(id))
         }
         return try result.get()

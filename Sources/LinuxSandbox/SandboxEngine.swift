@@ -131,7 +131,7 @@ final class SandboxEngine {
     // MARK: Runs
 
     private func start(_ run: ActiveRun) {
-        if isStopped { run.isCancelled = true }
+        if isStopped { run.cancel() }
         guard !run.isCancelled, openPipes(run) else { return run.finish() }
         runs[run.id] = run
         deadlines.insert(run.id, due: MonotonicTime.now() + Self.buildNanoseconds)
@@ -142,7 +142,7 @@ final class SandboxEngine {
 
     private func cancel(_ id: UInt64) {
         guard let run = runs[id] else { return }
-        run.isCancelled = true
+        run.cancel()
         abandon(run)
     }
 
