@@ -44,7 +44,10 @@ package struct WebChat: ChannelAdapter {
             throw ReceiveError(.malformed, "id must have 1 to 64 printable ASCII characters")
         }
         let event = event(text, id: id, session: session, at: now)
-        return Reception(events: [event], response: .json(202, ["id": .string(event.id)]))
+        var reception = Reception(events: [event], response: .empty(202))
+        // A repeat is told the first one's id: the answer will name that.
+        reception.respond = { ids in .json(202, ["id": .string(ids.first ?? "")]) }
+        return reception
     }
 
     private func event(_ text: String, id: String, session: String, at now: Timestamp) -> InboundEvent {

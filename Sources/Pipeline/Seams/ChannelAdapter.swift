@@ -48,6 +48,8 @@ package struct Reception: Sendable {
     package var ignored: [String]
     /// For the platform, once everything is durable.
     package var response: HTTPResponse
+    /// Instead of `response`, when it tells the ids under which the events are on the log, in their order.
+    package var respond: (@Sendable (_ ids: [String]) -> HTTPResponse)?
 
     package init(
         events: [InboundEvent] = [],

@@ -20,7 +20,11 @@ package struct ModelRequest: JSONObjectCoded, Hashable {
         doc: "What a model is asked.",
         [
             .required("system", \.system, "Instructions."),
-            .required("messages", \.messages, "The conversation, oldest first; the last is not the assistant's."),
+            .required(
+                "messages",
+                \.messages,
+                "The conversation, oldest first; the last is not the assistant's."
+            ),
             .required("tools", \.tools, "What it may call."),
             .required("output_tokens_max", \.outputTokensMax, "The longest answer."),
         ]
