@@ -12,10 +12,9 @@ package struct EventsAccess: Sendable {
 
     private static let skewMax: Duration = .seconds(300)
 
-    /// - Parameters:
-    ///   - tokens: bearer tokens; may be none.
-    ///   - secrets: `whsec_…` or plain base64; may be none.
-    ///   - admitsAnyone: while there is neither token nor secret; for a server on the loopback interface only.
+    /// Bearer tokens and webhook secrets (`whsec_…` or plain base64), of each kind perhaps none.
+    ///
+    /// `admitsAnyone` counts while there is neither; it is for a server on the loopback interface only.
     package init(
         tokens: @escaping SecretSource,
         secrets: @escaping SecretSource,

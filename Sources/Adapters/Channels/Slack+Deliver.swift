@@ -73,9 +73,7 @@ extension Slack {
             }
             let answer = Payload(object: response.body)
             guard answer?["ok"].bool == true, let answer else {
-                if case .retry(let after, true, let reason) = Self.refusal(response, answer) {
-                    return .retry(after: after, throttled: true, reason: reason)
-                }
+                if Self.isThrottled(response, answer) { return Self.refusal(response, answer) }
                 return .ambiguous(reason: "\(method): \(answer?["error"].word ?? "HTTP \(response.status)")")
             }
             if let ts = Self.find(delivery.idempotencyKey, in: answer) { return .confirmed(platformID: ts) }
@@ -129,12 +127,16 @@ extension Slack {
         try DeliveryFailure.secret("slack.bot_token", settings.botTokens)
     }
 
+    private static func isThrottled(_ response: HTTPResponse, _ answer: Payload?) -> Bool {
+        response.status == 429 || ["ratelimited", "rate_limited"].contains(answer?["error"].word)
+    }
+
     /// What an answer other than `ok` means.
     private static func refusal(_ response: HTTPResponse, _ answer: Payload?) -> DeliveryResult {
         let error = answer?["error"].word
         let after = response.retryAfter
-        let reason = "chat.postMessage: HTTP \(response.status) \(error ?? "")"
-        if response.status == 429 || error == "ratelimited" || error == "rate_limited" {
+        let reason = "Slack: HTTP \(response.status) \(error ?? "")"
+        if isThrottled(response, answer) {
             return .retry(after: after, throttled: true, reason: reason)
         }
         switch error {

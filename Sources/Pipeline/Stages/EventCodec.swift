@@ -57,10 +57,8 @@ extension InboundEvent {
         return attributes
     }
 
-    /// - Parameters:
-    ///   - key: of the record; it decides, whatever `partitionkey` says, because the order does. Empty for an event
-    ///     that is not on the log yet.
-    ///   - recordedtime: where the event does not say it.
+    /// The record's key decides, whatever `partitionkey` says, because the order does; it is empty for an event that
+    /// is not on the log yet. `recordedtime` is for an event that does not say it.
     package init(_ form: CloudEventForm, key: String, recordedtime: Timestamp) throws(EventDecodingError) {
         let type = EventType(attribute: try form.required("type"))
         let id = try form.required("id")

@@ -20,7 +20,7 @@ package struct ReceiveStage: Sendable {
     private let metrics: ReceiveMetrics
     private let logger = Logger(label: "receive")
 
-    /// - Parameter topicPrefix: `penstock.` unless set otherwise.
+    /// `topicPrefix` is `penstock.` unless set otherwise.
     package init(
         adapters: [any ChannelAdapter],
         log: any EventLog,
