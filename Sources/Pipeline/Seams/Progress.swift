@@ -2,8 +2,8 @@
 ///
 /// Offsets finish out of order, because conversations run side by side; `low` moves up as the gaps close.
 package struct Progress: Sendable, Hashable {
-    /// How far above `low` an offset may be done. Two bytes of bitmap an eight-offset pair: 2,048 bytes at most,
-    /// which as base64 always fits the 4,096 bytes of Kafka's commit metadata.
+    /// How far above `low` an offset may be done. The bitmap is then 2,048 bytes at most, which as base64
+    /// always fits the 4,096 bytes of Kafka's commit metadata.
     package static let window: Int64 = 16_384
 
     package private(set) var low: Int64
@@ -13,6 +13,21 @@ package struct Progress: Sendable, Hashable {
     package init(low: Int64) {
         self.low = low
         done = []
+    }
+
+    /// What `bitmap` gave, above another or the same `low`; bits beyond the window are dropped.
+    package init(low: Int64, bitmap: [UInt8]) {
+        self.init(low: low)
+        for (index, byte) in bitmap.prefix(Int(Self.window) / 8).enumerated() where byte != 0 {
+            for bit in 0..<8 where byte >> bit & 1 == 1 { finish(low + Int64(index * 8 + bit)) }
+        }
+    }
+
+    /// Bit i of byte b is offset `low + 8 b + i`; at most 2,048 bytes.
+    package var bitmap: [UInt8] {
+        var bytes = done.flatMap { word in (0..<8).map { UInt8(truncatingIfNeeded: word >> UInt64($0 * 8)) } }
+        while bytes.last == 0 { bytes.removeLast() }
+        return bytes
     }
 
     package func isDone(_ offset: Int64) -> Bool {
@@ -41,11 +56,9 @@ package struct Progress: Sendable, Hashable {
         done[bit / 64] |= 1 << UInt64(bit % 64)
     }
 
-    /// Moves `low` up over everything done and over gaps: no record has an offset in `low ..< next` that is not
-    /// in `outstanding`, the rising list of offsets delivered and not yet done.
-    package mutating func settle(outstanding: Int64?, next: Int64) {
-        let target = max(low, outstanding ?? next)
-        advance(by: target - low)
+    /// Nothing below the offset exists any more, or ever did.
+    package mutating func skip(to offset: Int64) {
+        advance(by: offset - low)
     }
 
     /// Moves `low` up over the offsets that are done without a gap.
