@@ -1,4 +1,5 @@
 // What the sandbox may ask of the kernel: files by Landlock, system calls by a filter that the worker compiled.
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
@@ -47,7 +48,8 @@ static void allow(int ruleset, const char *path, uint64_t rights) {
 // no signal or abstract socket across it. Needs no_new_privs.
 void filter_landlock(const struct sandbox_plan *plan) {
     int version = plan->landlock_version;
-    if (version < 1) return;
+    if (version < 1 && plan->is_lenient) return;
+    if (version < 1) child_fail(SANDBOX_STEP_LANDLOCK, ENOSYS);
     uint64_t known = known_rights(version);
     struct landlock_ruleset attributes = {.files = known};
     unsigned long size = 8;

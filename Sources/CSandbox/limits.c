@@ -22,7 +22,8 @@ void limits_set(const struct sandbox_plan *plan) {
     set(RLIMIT_DATA, limits->memory_bytes, limits->memory_bytes);
     set(RLIMIT_FSIZE, limits->file_bytes, limits->file_bytes);
     set(RLIMIT_NOFILE, limits->open_files, limits->open_files);
-    set(RLIMIT_NPROC, limits->processes, limits->processes);
+    // One more for pid 1, which has the same user.
+    set(RLIMIT_NPROC, limits->processes + 1, limits->processes + 1);
     set(RLIMIT_STACK, 8 << 20, 8 << 20);
     set(RLIMIT_CORE, 0, 0);
     set(RLIMIT_MEMLOCK, 0, 0);

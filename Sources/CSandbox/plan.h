@@ -13,7 +13,8 @@ enum child_descriptor {
     CHILD_REPORT,
     CHILD_ALIVE,     // read end of a pipe that only the spawner writes: hang-up means the spawner is gone
     CHILD_IDMAP,     // user namespace that maps the workspace's owner; only when the spawner is root
-    CHILD_SPARE      // first number that is not kept
+    CHILD_CGROUPS,   // cgroup.procs of up to two groups to enter
+    CHILD_SPARE = CHILD_CGROUPS + 2    // first number that is not kept
 };
 
 #define SYSTEM_ENTRIES 8
@@ -45,6 +46,7 @@ struct sandbox_plan {
     unsigned outside_group;
     struct system_entry system[SYSTEM_ENTRIES];
     int landlock_version;
+    int is_lenient;
     struct sock_fprog filter;
     int descriptors[CHILD_SPARE];
 };

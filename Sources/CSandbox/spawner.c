@@ -188,7 +188,7 @@ static void reply(uint64_t id, int error, enum sandbox_step step, int pidfd) {
 
 static long receive(int *descriptors, int *descriptor_count) {
     union {
-        char bytes[CMSG_SPACE(SANDBOX_FD_COUNT * sizeof(int))];
+        char bytes[CMSG_SPACE(SANDBOX_FD_MAX * sizeof(int))];
         struct cmsghdr align;
     } control;
     struct iovec piece = {message, SANDBOX_MESSAGE_BYTES_MAX};
@@ -212,6 +212,7 @@ static void take_hello(size_t count) {
                    hello.filter_bytes % sizeof(struct sock_filter) != 0;
     if (!is_wrong) {
         memcpy(filter_code, message + sizeof hello, hello.filter_bytes);
+        plan.is_lenient = hello.is_lenient != 0;
         plan.filter.len = (unsigned short)(hello.filter_bytes / sizeof(struct sock_filter));
         plan.filter.filter = (struct sock_filter *)filter_code;
     }
@@ -220,7 +221,7 @@ static void take_hello(size_t count) {
 
 static void take_request(size_t count, const int *descriptors, int descriptor_count) {
     enum sandbox_step step = SANDBOX_STEP_REQUEST;
-    int error = plan.filter.len == 0 || descriptor_count != SANDBOX_FD_COUNT ? EINVAL : read_request(count);
+    int error = plan.filter.len == 0 || descriptor_count < SANDBOX_FD_COUNT ? EINVAL : read_request(count);
     int pidfd = -error;
     if (!error) {
         plan.descriptors[CHILD_INPUT] = descriptors[SANDBOX_FD_INPUT];
@@ -228,6 +229,10 @@ static void take_request(size_t count, const int *descriptors, int descriptor_co
         plan.descriptors[CHILD_ERROR] = descriptors[SANDBOX_FD_ERROR];
         plan.descriptors[CHILD_REPORT] = descriptors[SANDBOX_FD_REPORT];
         plan.descriptors[CHILD_ALIVE] = alive[0];
+        for (int i = 0; i < SANDBOX_FD_MAX - SANDBOX_FD_COUNT; i++) {
+            int is_sent = SANDBOX_FD_COUNT + i < descriptor_count;
+            plan.descriptors[CHILD_CGROUPS + i] = is_sent ? descriptors[SANDBOX_FD_COUNT + i] : -1;
+        }
         pidfd = spawn(&step);
     }
     reply(plan.limits.id, pidfd < 0 ? -pidfd : 0, step, pidfd);
@@ -235,7 +240,7 @@ static void take_request(size_t count, const int *descriptors, int descriptor_co
 }
 
 static void serve(void) {
-    int descriptors[SANDBOX_FD_COUNT];
+    int descriptors[SANDBOX_FD_MAX];
     int descriptor_count;
     uint32_t kind;
     long count = receive(descriptors, &descriptor_count);

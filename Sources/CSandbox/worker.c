@@ -1,23 +1,30 @@
 // The worker's end: starts the spawner and passes packets with descriptors, which Swift cannot spell.
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/seccomp.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "CSandbox.h"
+#include "raw.h"
 
-int sandbox_spawner_start(const char *executable, const char *user, int *control, int *process) {
+int sandbox_spawner_start(const char *executable, uint32_t user, int *control, int *process) {
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) return errno;
     // A packet is one buffer in the kernel; the default just holds the largest.
     int bytes = 4 * SANDBOX_MESSAGE_BYTES_MAX;
     setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
     fcntl(pair[0], F_SETFL, O_NONBLOCK);
-    char *arguments[] = {(char *)SANDBOX_SPAWNER_NAME, (char *)user, NULL};
+    char decimal[16];
+    snprintf(decimal, sizeof decimal, "%u", user);
+    char *arguments[] = {(char *)SANDBOX_SPAWNER_NAME, user ? decimal : NULL, NULL};
     char *environment[] = {NULL};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
@@ -50,7 +57,7 @@ int sandbox_spawner_start(const char *executable, const char *user, int *control
 
 long sandbox_send(int socket, const void *bytes, size_t count, const int *descriptors, int descriptor_count) {
     union {
-        char bytes[CMSG_SPACE(SANDBOX_FD_COUNT * sizeof(int))];
+        char bytes[CMSG_SPACE(SANDBOX_FD_MAX * sizeof(int))];
         struct cmsghdr align;
     } control;
     struct iovec piece = {(void *)bytes, count};
@@ -92,6 +99,32 @@ long sandbox_receive(int socket, void *bytes, size_t count, int *descriptor) {
 int sandbox_landlock_version(void) {
     long version = syscall(444 /* landlock_create_ruleset */, NULL, 0, 1 /* LANDLOCK_CREATE_RULESET_VERSION */);
     return version < 0 ? 0 : (int)version;
+}
+
+static void leave(void *argument) {
+    (void)argument;
+    raw_exit(0);
+}
+
+int sandbox_probe_namespaces(uint32_t namespaces) {
+    static _Thread_local char stack[4096] __attribute__((aligned(16)));
+    int status;
+    long child = raw_vfork((long)namespaces | CLONE_VM | CLONE_VFORK, stack + sizeof stack, leave, NULL);
+    if (child < 0) return (int)-child;
+    // No exit signal: nobody else's wait for a child of its own can take it.
+    while (waitpid((pid_t)child, &status, __WCLONE) < 0 && errno == EINTR) continue;
+    return 0;
+}
+
+int sandbox_probe_mounts(void) {
+    long opened = raw_open_tree(-1, "", 0);
+    if (opened == -ENOSYS || opened == -EPERM) return (int)-opened;
+    return raw_mount_setattr(-1, "", 0, NULL, 0) == -ENOSYS ? ENOSYS : 0;
+}
+
+int sandbox_probe_seccomp(void) {
+    uint32_t action = SECCOMP_RET_KILL_PROCESS;
+    return (int)-raw_seccomp(SECCOMP_GET_ACTION_AVAIL, 0, &action);
 }
 
 int sandbox_signal(int pidfd, int signal) {

@@ -30,6 +30,9 @@ final class ActiveRun: @unchecked Sendable {
     var process: Int32 = -1
     /// The sandbox's ends, until they are sent.
     var passed: [Int32] = []
+    var group: CgroupPool.Group?
+    /// The kernel killed one of the processes because all together met the memory limit.
+    var isOutOfMemory = false
 
     var isCancelled: Bool { cancellation.isAsked.load(ordering: .acquiring) }
     private var inputWritten = 0
@@ -166,6 +169,7 @@ final class ActiveRun: @unchecked Sendable {
     }
 
     private func ending() -> SandboxOutcome.Ending {
+        if isOutOfMemory { return .limit(.memory) }
         if let limit { return .limit(limit) }
         guard let ended else { return .signalled(SIGKILL) }
         if ended.step == SANDBOX_ENDED_MEMORY.rawValue { return .limit(.memory) }

@@ -7,16 +7,26 @@ import Synchronization
 ///
 /// One thread and one small process serve all runs. The process lives as long as this object.
 package final class LinuxSandbox: SkillSandbox {
+    package struct Settings: Sendable {
+        /// A program that CSandbox is linked into; this one.
+        package var executable = "/proc/self/exe"
+        /// The ordinary user that a worker started by root runs its sandboxes as. Nil: they run as the worker, where
+        /// root means a user id of its own for each sandbox.
+        package var user: UInt32?
+        /// Go without Landlock and a time namespace where the kernel has none. Otherwise each run is refused then.
+        package var isLenient = false
+
+        package init() {}
+    }
+
     private let loop: SandboxLoop
 
-    /// Starts the spawner; `executable` is a program that CSandbox is linked into, by default this one. `user` is
-    /// the ordinary user that a worker started by root runs its sandboxes as; by default they run as the worker,
-    /// where root means a user id of its own for each sandbox.
-    package init(executable: String = "/proc/self/exe", user: UInt32? = nil) throws(SandboxError) {
+    /// Starts the thread and the spawner; what is missing on this machine shows in the first run.
+    package init(_ settings: Settings = Settings()) throws(SandboxError) {
         let filter = try SystemCallFilter().program
         let loop = try SandboxLoop()
         try SandboxLoop.onThread {
-            SandboxEngine(loop: loop, executable: executable, user: user, filter: filter).serve()
+            SandboxEngine(loop: loop, settings: settings, filter: filter).serve()
         }
         self.loop = loop
     }

@@ -13,8 +13,7 @@ final class SandboxEngine {
     private static let readBytes = 64 << 10
 
     private let loop: SandboxLoop
-    private let executable: String
-    private let user: UInt32?
+    private let settings: LinuxSandbox.Settings
     private let filter: [UInt8]
     private let poller: Int32
     private let nothing: Int32
@@ -23,13 +22,13 @@ final class SandboxEngine {
     private var runs: [UInt64: ActiveRun] = [:]
     private var waiting: [ActiveRun] = []
     private var deadlines = Deadlines()
+    private let cgroups = CgroupPool()
     private var buffer = [UInt8](repeating: 0, count: readBytes)
     private var isStopped = false
 
-    init(loop: SandboxLoop, executable: String, user: UInt32?, filter: [UInt8]) {
+    init(loop: SandboxLoop, settings: LinuxSandbox.Settings, filter: [UInt8]) {
         self.loop = loop
-        self.executable = executable
-        self.user = user
+        self.settings = settings
         self.filter = filter
         poller = epoll_create1(Int32(EPOLL_CLOEXEC))
         nothing = open("/dev/null", O_RDONLY | O_CLOEXEC)
@@ -184,6 +183,7 @@ final class SandboxEngine {
         if run.report >= 0 { _ = run.readReports() }
         if run.standardOutput >= 0 { _ = read(run, .standardOutput, pieces: pieces) }
         if run.standardError >= 0 { _ = read(run, .standardError, pieces: pieces) }
+        if let group = run.group { run.isOutOfMemory = cgroups?.giveBack(group) ?? false }
         runs[run.id] = nil
         run.finish()
     }
@@ -193,7 +193,9 @@ final class SandboxEngine {
     private func sendWaiting() {
         var sent = 0
         for run in waiting {
-            let descriptors = [run.passed[0] < 0 ? nothing : run.passed[0]] + run.passed[1...]
+            if run.group == nil { run.group = cgroups?.take(run.run.limits) }
+            let input = run.passed[0] < 0 ? nothing : run.passed[0]
+            let descriptors = [input] + run.passed[1...] + (run.group?.entrances ?? [])
             let result = sandbox_send(
                 control,
                 run.packet,
@@ -202,6 +204,7 @@ final class SandboxEngine {
                 Int32(descriptors.count)
             )
             if result == Int(-EAGAIN) { break }
+            if result == Int(-EPIPE) || result == Int(-ECONNRESET) { return loseSpawner() }
             sent += 1
             for descriptor in run.passed where descriptor >= 0 { close(descriptor) }
             run.passed = []
@@ -231,12 +234,17 @@ final class SandboxEngine {
     }
 
     private func startSpawner() {
-        guard sandbox_spawner_start(executable, user.map { "\($0)" }, &control, &spawner) == 0 else {
+        guard
+            sandbox_spawner_start(settings.executable, settings.user ?? 0, &control, &spawner) == 0
+        else {
             control = -1
             return
         }
         watch(control, 0, .report, EPOLLIN.rawValue)
-        let hello = sandbox_hello(message: SANDBOX_HELLO.rawValue, filter_bytes: UInt32(filter.count))
+        var hello = sandbox_hello()
+        hello.message = SANDBOX_HELLO.rawValue
+        hello.filter_bytes = UInt32(filter.count)
+        hello.is_lenient = settings.isLenient ? 1 : 0
         let packet = withUnsafeBytes(of: hello) { Array($0) } + filter
         _ = sandbox_send(control, packet, packet.count, nil, 0)
     }

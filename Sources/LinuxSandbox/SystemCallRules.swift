@@ -20,7 +20,7 @@ enum SystemCallRules {
         rt_sigaction rt_sigpending rt_sigprocmask rt_sigreturn rt_sigsuspend rt_sigtimedwait
         sched_getaffinity sched_getparam sched_getscheduler sched_yield select sendfile sendmmsg
         sendmsg sendto set_robust_list set_tid_address setitimer setpgid setpriority setsid setsockopt
-        shutdown sigaltstack socketpair stat statfs statx symlink symlinkat sysinfo tgkill time
+        shutdown sigaltstack stat statfs statx symlink symlinkat sysinfo tgkill time
         timer_create timer_delete timer_settime timerfd_create timerfd_settime times truncate umask
         uname unlink unlinkat utime utimensat utimes vfork wait4 waitid write writev
         """

@@ -20,7 +20,11 @@ enum Builder: String, CaseIterable, Sendable, CustomTestStringConvertible {
     }
 
     private static let asRoot = Result { try LinuxSandbox() }
-    private static let asUser = Result { try LinuxSandbox(user: geteuid() == 0 ? ordinaryUser : nil) }
+    private static let asUser = Result {
+        var settings = LinuxSandbox.Settings()
+        settings.user = geteuid() == 0 ? ordinaryUser : nil
+        return try LinuxSandbox(settings)
+    }
 
     /// A new folder that belongs to whoever builds the sandbox.
     func makeFolder() throws -> String {

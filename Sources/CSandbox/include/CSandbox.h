@@ -56,19 +56,23 @@ enum sandbox_step {
 
 enum sandbox_message { SANDBOX_HELLO = 1, SANDBOX_RUN = 2 };
 
-// First packet to the spawner; `filter_bytes` bytes of BPF follow.
+// First packet to the spawner; `filter_bytes` bytes of BPF follow. `is_lenient` lets it do without Landlock and
+// without a time namespace where the kernel has none; otherwise their absence is a failed step.
 struct sandbox_hello {
     uint32_t message;
     uint32_t filter_bytes;
+    uint32_t is_lenient;
+    uint32_t reserved;
 };
 
-// The descriptors sent along with a request, in this order.
+// The descriptors sent along with a request, in this order; then none to two cgroup.procs files to enter.
 enum sandbox_descriptor {
     SANDBOX_FD_INPUT,
     SANDBOX_FD_OUTPUT,
     SANDBOX_FD_ERROR,
     SANDBOX_FD_REPORT,
-    SANDBOX_FD_COUNT
+    SANDBOX_FD_COUNT,
+    SANDBOX_FD_MAX = SANDBOX_FD_COUNT + 2
 };
 
 // A command; then, each ended by a NUL byte: `candidates` paths to try, `arguments`, `variables`, the working
@@ -112,9 +116,9 @@ struct sandbox_report {
 };
 
 // Starts a spawner from this program's own file, with an empty environment; 0, or errno.
-// The control socket is close-on-exec and non-blocking. `user`, unless NULL, is a user id in decimal that a spawner
-// started by root takes on for good.
-int sandbox_spawner_start(const char *executable, const char *user, int *control, int *process);
+// The control socket is close-on-exec and non-blocking. `user`, unless 0, is who a spawner started by root becomes
+// for good.
+int sandbox_spawner_start(const char *executable, uint32_t user, int *control, int *process);
 
 // Sends one packet with descriptors; bytes sent, or -errno.
 long sandbox_send(int socket, const void *bytes, size_t count, const int *descriptors, int descriptor_count);
@@ -124,6 +128,26 @@ long sandbox_receive(int socket, void *bytes, size_t count, int *descriptor);
 
 // Version of Landlock's interface in this kernel; 0 when there is none.
 int sandbox_landlock_version(void);
+
+// The kernel's CLONE_NEW… flags.
+enum sandbox_namespace {
+    SANDBOX_NAMESPACE_MOUNT = 0x00020000,
+    SANDBOX_NAMESPACE_CGROUP = 0x02000000,
+    SANDBOX_NAMESPACE_UTS = 0x04000000,
+    SANDBOX_NAMESPACE_IPC = 0x08000000,
+    SANDBOX_NAMESPACE_USER = 0x10000000,
+    SANDBOX_NAMESPACE_PID = 0x20000000,
+    SANDBOX_NAMESPACE_NETWORK = 0x40000000,
+};
+
+// Whether a process can be born in these namespaces; 0 or errno.
+int sandbox_probe_namespaces(uint32_t namespaces);
+
+// Whether the kernel has the calls to clone a mount and change it before it is attached; 0 or errno.
+int sandbox_probe_mounts(void);
+
+// Whether the kernel can kill a process for a system call; 0 or errno.
+int sandbox_probe_seccomp(void);
 
 // The kernel's pidfd_send_signal; 0 or -errno.
 int sandbox_signal(int pidfd, int signal);

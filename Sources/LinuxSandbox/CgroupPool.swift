@@ -1,0 +1,145 @@
+import CLinux
+import Glibc
+import Pipeline
+import Synchronization
+
+/// Control groups for runs, made once and used again: a run's first process puts itself into one.
+final class CgroupPool {
+    final class Group {
+        fileprivate let folders: [String]
+        /// `cgroup.procs` of each hierarchy, open for writing.
+        let entrances: [Int32]
+        fileprivate var memoryBytes = 0
+        fileprivate var processes = 0
+        fileprivate var killsBefore = 0
+
+        fileprivate init(folders: [String], entrances: [Int32]) {
+            self.folders = folders
+            self.entrances = entrances
+        }
+    }
+
+    /// Pools of this process, which must not share groups.
+    private static let pools = Atomic(0)
+
+    private let control: CgroupControl
+    private let parents: [String]
+    private var free: [Group] = []
+    private var made = 0
+
+    /// Nil where groups cannot be made.
+    init?() {
+        guard let control = CgroupControl.find() else { return nil }
+        self.control = control
+        let number = Self.pools.add(1, ordering: .relaxed).newValue
+        parents = control.bases.map { "\($0)/penstock-\(getpid())-\(number)" }
+        for base in control.bases { Self.sweep(base) }
+        for parent in parents where mkdir(parent, 0o755) != 0 && errno != EEXIST { return nil }
+        if control.isUnified,
+            !CgroupControl.write("+memory +pids", to: parents[0] + "/cgroup.subtree_control")
+        {
+            return nil
+        }
+    }
+
+    deinit {
+        for group in free {
+            for entrance in group.entrances { close(entrance) }
+            for folder in group.folders { rmdir(folder) }
+        }
+        for parent in parents { rmdir(parent) }
+    }
+
+    /// A group with these limits that nobody is in; nil when it cannot be made now.
+    func take(_ limits: SandboxLimits) -> Group? {
+        guard let group = free.popLast() ?? make() else { return nil }
+        // Room for pid 1 and for one that has ended but is not yet reaped.
+        let processes = limits.processes + 2
+        if group.processes != processes {
+            guard CgroupControl.write("\(processes)", to: group.folders.last.map { $0 + "/pids.max" } ?? "")
+            else {
+                return nil
+            }
+            group.processes = processes
+        }
+        if group.memoryBytes != limits.memoryBytes {
+            guard setMemory(limits.memoryBytes, of: group) else { return nil }
+            group.memoryBytes = limits.memoryBytes
+        }
+        group.killsBefore = kills(in: group)
+        return group
+    }
+
+    /// Gives the group back; true when the kernel killed a process in it for its memory.
+    func giveBack(_ group: Group) -> Bool {
+        free.append(group)
+        return kills(in: group) > group.killsBefore
+    }
+
+    private func make() -> Group? {
+        let folders = parents.map { "\($0)/\(made)" }
+        var entrances: [Int32] = []
+        for folder in folders {
+            guard mkdir(folder, 0o755) == 0 || errno == EEXIST else { break }
+            let entrance = open(folder + "/cgroup.procs", O_WRONLY | O_CLOEXEC)
+            if entrance >= 0 { entrances.append(entrance) }
+        }
+        guard entrances.count == folders.count else {
+            for entrance in entrances { close(entrance) }
+            return nil
+        }
+        made += 1
+        if control.isUnified { _ = CgroupControl.write("1", to: folders[0] + "/memory.oom.group") }
+        return Group(folders: folders, entrances: entrances)
+    }
+
+    private func setMemory(_ bytes: Int, of group: Group) -> Bool {
+        let folder = group.folders[0]
+        guard !control.isUnified else {
+            // Swap would make the limit a slow one; a kernel without swap accounting has no such file.
+            _ = CgroupControl.write("0", to: folder + "/memory.swap.max")
+            return CgroupControl.write("\(bytes)", to: folder + "/memory.max")
+        }
+        // Memory and swap together may never be less than memory, so they are lifted before and set after.
+        _ = CgroupControl.write("-1", to: folder + "/memory.memsw.limit_in_bytes")
+        let isSet = CgroupControl.write("\(bytes)", to: folder + "/memory.limit_in_bytes")
+        _ = CgroupControl.write("\(bytes)", to: folder + "/memory.memsw.limit_in_bytes")
+        return isSet
+    }
+
+    private func kills(in group: Group) -> Int {
+        let file = control.isUnified ? "/memory.events" : "/memory.oom_control"
+        for line in CgroupControl.text(group.folders[0] + file).split(separator: "\n") {
+            let fields = line.split(separator: " ")
+            if fields.count == 2, fields[0] == "oom_kill" { return Int(fields[1]) ?? 0 }
+        }
+        return 0
+    }
+
+    /// Removes what workers left behind that were killed: groups named after a process that is gone.
+    private static func sweep(_ base: String) {
+        for name in names(in: base) {
+            let parts = name.split(separator: "-")
+            guard parts.count == 3, parts[0] == "penstock", let process = pid_t(parts[1]), kill(process, 0) != 0,
+                errno == ESRCH
+            else { continue }
+            let parent = "\(base)/\(name)"
+            for group in names(in: parent) where Int(group) != nil { rmdir("\(parent)/\(group)") }
+            rmdir(parent)
+        }
+    }
+
+    private static func names(in folder: String) -> [String] {
+        guard let stream = opendir(folder) else { return [] }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while let entry = readdir(stream) {
+            names.append(
+                withUnsafeBytes(of: &entry.pointee.d_name) {
+                    String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+                }
+            )
+        }
+        return names
+    }
+}
