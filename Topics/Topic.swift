@@ -36,4 +36,17 @@ package struct Topic: Sendable {
         self.key = key
         self.message = message
     }
+
+    /// The same topic under its name on a log.
+    package func prefixed(_ prefix: String) -> Topic {
+        Topic(
+            name: prefix + name,
+            title: title,
+            cleanup: cleanup,
+            retention: retention,
+            key: key,
+            message: message,
+            partitions: partitions
+        )
+    }
 }

@@ -1,0 +1,309 @@
+import Synchronization
+import Telemetry
+
+/// Runs a stage on the records of a group's topics: owns the consumer, keeps order per key, commits outputs with
+/// progress.
+///
+/// One loop decides; everything that waits (the consumer, the stage, the commit) runs beside it and reports to it.
+package final class Runner: Sendable {
+    package struct Settings: Sendable {
+        package var limits: Dispatch.Limits
+        /// How long records in flight may take to finish when the runner stops.
+        package var stopWithin: Duration
+        /// How long they may take when the group wants a partition back.
+        package var revokeWithin: Duration
+
+        package init(limits: Dispatch.Limits, stopWithin: Duration, revokeWithin: Duration) {
+            self.limits = limits
+            self.stopWithin = stopWithin
+            self.revokeWithin = revokeWithin
+        }
+    }
+
+    private enum Signal: Sendable {
+        case event(ConsumerEvent)
+        case handled(Dispatch.Work, [NewRecord]?)
+        case committed(CommitResult)
+        case retryCommit
+        case revokeTimedOut([Assignment])
+        case stop
+        case stopTimedOut
+    }
+
+    private enum CommitResult: Sendable {
+        case done(all: [Completion])
+        case unavailable([Completion], EventLogError)
+        case invalid([Completion], EventLogError)
+        case out(EventLogError)
+    }
+
+    private let log: any EventLog
+    private let membership: GroupMembership
+    private let stage: any RecordStage
+    private let settings: Settings
+    private let time: TimeSource
+    private let metrics: RunnerMetrics
+    private let logger: Logger
+    private let stopping = Mutex<(isStopping: Bool, signals: AsyncStream<Signal>.Continuation?)>((false, nil))
+    private let health = Mutex(Health(isReady: false, reason: "starting"))
+
+    package struct Health: Sendable, Hashable {
+        package var isReady: Bool
+        package var reason: String
+    }
+
+    package init(
+        log: any EventLog,
+        membership: GroupMembership,
+        stage: any RecordStage,
+        settings: Settings,
+        time: TimeSource
+    ) {
+        self.log = log
+        self.membership = membership
+        self.stage = stage
+        self.settings = settings
+        self.time = time
+        metrics = RunnerMetrics(group: membership.group)
+        logger = Logger(label: "runner.\(membership.group)")
+    }
+
+    package var currentHealth: Health { health.withLock { $0 } }
+
+    /// Lets records in flight finish and be committed, leaves the group, and lets `run` return.
+    package func stop() {
+        stopping.withLock { state in
+            state.isStopping = true
+            state.signals?.yield(.stop)
+        }
+    }
+
+    /// Runs until `stop`, or until the task is cancelled; joins again whenever the group has shut this member out.
+    package func run() async {
+        while !isDone {
+            do throws(EventLogError) {
+                let consumer = try await log.join(membership)
+                setHealth(true, "consuming")
+                await serve(consumer)
+                await consumer.leave()
+            } catch {
+                setHealth(false, error.detail)
+                logger.warning("Group not joined", metadata: [LogKeys.error: error.detail])
+            }
+            guard !isDone else { break }
+            // Cancelled: the loop's condition sees it.
+            try? await time.sleep(.seconds(1))
+        }
+        setHealth(false, "stopped")
+    }
+
+    private var isDone: Bool { stopping.withLock { $0.isStopping } || Task.isCancelled }
+
+    private func setHealth(_ isReady: Bool, _ reason: String) {
+        health.withLock { $0 = Health(isReady: isReady, reason: reason) }
+    }
+
+    private func serve(_ consumer: any LogConsumer) async {
+        let (stream, signals) = AsyncStream.makeStream(of: Signal.self)
+        stopping.withLock { state in
+            state.signals = signals
+            if state.isStopping { signals.yield(.stop) }
+        }
+        await withTaskCancellationHandler {
+            await withDiscardingTaskGroup { group in
+                group.addTask { await self.poll(consumer, to: signals) }
+                var loop = Loop(dispatch: Dispatch(limits: self.settings.limits))
+                for await signal in stream {
+                    await self.take(signal, consumer, &loop)
+                    if loop.isOver { break }
+                    self.start(&group, consumer, signals, &loop)
+                }
+                await consumer.leave()
+                group.cancelAll()
+            }
+        } onCancel: {
+            signals.yield(.stopTimedOut)
+        }
+        stopping.withLock { $0.signals = nil }
+        signals.finish()
+    }
+
+    private struct Loop {
+        var dispatch: Dispatch
+        var isCommitting = false
+        var isHeld = false
+        var isOver = false
+        var revoking: [Assignment] = []
+        var newTimers: [(Duration, Signal)] = []
+    }
+
+    private func take(_ signal: Signal, _ consumer: any LogConsumer, _ loop: inout Loop) async {
+        switch signal {
+        case .event(let event): await take(event, &loop)
+        case .handled(let work, let outputs): loop.dispatch.handled(work, outputs: outputs)
+        case .committed(let result):
+            loop.isCommitting = false
+            take(result, &loop)
+        case .retryCommit: loop.isHeld = false
+        case .revokeTimedOut(let assignments): await release(assignments, consumer, &loop)
+        case .stop:
+            loop.dispatch.isStopping = true
+            loop.newTimers.append((settings.stopWithin, .stopTimedOut))
+        case .stopTimedOut: loop.isOver = true
+        }
+        let drained = loop.revoking.filter { loop.dispatch.isDrained($0) }
+        if !drained.isEmpty { await release(drained, consumer, &loop) }
+        if loop.dispatch.isStopping, loop.dispatch.isIdle, !loop.isCommitting { loop.isOver = true }
+    }
+
+    private func take(_ event: ConsumerEvent, _ loop: inout Loop) async {
+        switch event {
+        case .assigned(let assignments):
+            loop.dispatch.assigned(assignments)
+            metrics.rebalances.increment()
+            logger.info("Partitions assigned", metadata: [LogKeys.partitions: list(assignments)])
+        case .records(let assignment, let records):
+            loop.dispatch.arrived(records, under: assignment)
+        case .revoked(let assignments):
+            logger.info("Partitions wanted back", metadata: [LogKeys.partitions: list(assignments)])
+            loop.dispatch.drain(assignments)
+            loop.revoking += assignments
+            loop.newTimers.append((settings.revokeWithin, .revokeTimedOut(assignments)))
+        case .lost(let assignments):
+            logger.warning("Partitions lost", metadata: [LogKeys.partitions: list(assignments)])
+            loop.dispatch.ended(assignments)
+            loop.revoking.removeAll { gone in assignments.contains { $0 === gone } }
+        case .left: loop.isOver = true
+        }
+    }
+
+    private func take(_ result: CommitResult, _ loop: inout Loop) {
+        switch result {
+        case .done(let all):
+            loop.dispatch.committed(all)
+            metrics.commits.increment()
+        case .unavailable(let completions, let error):
+            logger.warning("Commit not possible now", metadata: [LogKeys.error: error.detail])
+            loop.dispatch.giveBack(completions)
+            loop.isHeld = true
+            loop.newTimers.append((.milliseconds(500), .retryCommit))
+        case .invalid(let completions, let error):
+            logger.error("Outputs refused by the log", metadata: [LogKeys.error: error.detail])
+            loop.dispatch.committed(completions)
+        case .out(let error):
+            logger.warning("Out of the group", metadata: [LogKeys.error: error.detail])
+            loop.isOver = true
+        }
+    }
+
+    private func release(_ assignments: [Assignment], _ consumer: any LogConsumer, _ loop: inout Loop) async {
+        let still = assignments.filter { assignment in loop.revoking.contains { $0 === assignment } }
+        guard !still.isEmpty else { return }
+        loop.dispatch.ended(still)
+        loop.revoking.removeAll { gone in still.contains { $0 === gone } }
+        await consumer.release(still)
+    }
+
+    /// Starts what the loop's state allows: records, a commit, timers, pauses.
+    private func start(
+        _ group: inout DiscardingTaskGroup,
+        _ consumer: any LogConsumer,
+        _ signals: AsyncStream<Signal>.Continuation,
+        _ loop: inout Loop
+    ) {
+        while let work = loop.dispatch.start() {
+            group.addTask { [stage] in
+                let outputs = await stage.handle(work.record, in: work.assignment)
+                signals.yield(.handled(work, outputs))
+            }
+        }
+        if !loop.isCommitting, !loop.isHeld {
+            let ready = loop.dispatch.takeFinished()
+            if !ready.isEmpty {
+                loop.isCommitting = true
+                group.addTask { signals.yield(.committed(await self.commit(ready, to: consumer))) }
+            }
+        }
+        let (pause, resume) = loop.dispatch.flowChanges()
+        if !pause.isEmpty || !resume.isEmpty {
+            group.addTask {
+                for assignment in pause { await consumer.pause(assignment) }
+                for assignment in resume { await consumer.resume(assignment) }
+            }
+        }
+        for (duration, signal) in loop.newTimers {
+            group.addTask { [time] in
+                // Cancelled when the loop is over; the signal has no reader then.
+                try? await time.sleep(duration)
+                signals.yield(signal)
+            }
+        }
+        loop.newTimers = []
+        metrics.inFlight.set(loop.dispatch.inFlight)
+        metrics.queuedBytes.set(loop.dispatch.queuedBytes)
+    }
+
+    private func commit(_ completions: [Completion], to consumer: any LogConsumer) async -> CommitResult {
+        do throws(EventLogError) {
+            _ = try await consumer.commit(completions)
+            return .done(all: completions)
+        } catch {
+            switch error.kind {
+            case .fenced, .closed: return .out(error)
+            case .invalid where completions.count > 1: return await commitOneByOne(completions, to: consumer)
+            case .invalid: return .invalid(completions, error)
+            default: return .unavailable(completions, error)
+            }
+        }
+    }
+}
+
+extension Runner {
+    /// Finds the completions whose outputs the log can never store; the others take effect.
+    private func commitOneByOne(_ completions: [Completion], to consumer: any LogConsumer) async
+        -> CommitResult
+    {
+        for (index, completion) in completions.enumerated() {
+            switch await commit([completion], to: consumer) {
+            case .done: continue
+            case .invalid(let refused, let error):
+                logger.error(
+                    "Outputs refused by the log",
+                    metadata: [
+                        LogKeys.position: "\(completion.assignment.partition)@\(refused[0].offset)",
+                        LogKeys.error: error.detail,
+                    ]
+                )
+            case .unavailable(_, let error): return .unavailable(Array(completions[index...]), error)
+            case .out(let error): return .out(error)
+            }
+        }
+        return .done(all: completions)
+    }
+
+    private func poll(_ consumer: any LogConsumer, to signals: AsyncStream<Signal>.Continuation) async {
+        while !Task.isCancelled {
+            do throws(EventLogError) {
+                let event = try await consumer.next()
+                signals.yield(.event(event))
+                if case .left = event { return }
+                setHealth(true, "consuming")
+            } catch {
+                setHealth(false, error.detail)
+                switch error.kind {
+                case .fenced, .closed:
+                    signals.yield(.committed(.out(error)))
+                    return
+                default:
+                    logger.warning("Consumer has no answer", metadata: [LogKeys.error: error.detail])
+                    // Cancelled: the loop's condition sees it.
+                    try? await time.sleep(.seconds(1))
+                }
+            }
+        }
+    }
+
+    private func list(_ assignments: [Assignment]) -> String {
+        assignments.map { "\($0.partition)" }.joined(separator: " ")
+    }
+}

@@ -1,0 +1,117 @@
+import Telemetry
+import Topics
+
+/// One event on its way through the protocol.
+struct TurnRun {
+    let event: InboundEvent
+    let record: LogRecord
+    let assignment: Assignment
+    let stage: TurnStage
+    let source: EventSource
+    let keys: ConversationKeys
+    let startedAt: Timestamp
+    var machine: TurnProtocol
+    var head: Slot?
+    /// The slot last met on the way: another's, or ours from before.
+    var met: Slot?
+    var sealing: Slot?
+    var workspace: TurnWorkspace?
+    var mayBeJournaled: Bool
+    var lastFailure = TurnFailure(.transient, "not tried")
+
+    init(event: InboundEvent, record: LogRecord, assignment: Assignment, stage: TurnStage) {
+        self.event = event
+        self.record = record
+        self.assignment = assignment
+        self.stage = stage
+        source = stage.sources.source(of: record, event)
+        keys = ConversationKeys(event.partitionkey)
+        startedAt = stage.time.now()
+        mayBeJournaled = record.offset < assignment.freshFrom
+        machine = TurnProtocol(
+            offset: record.offset,
+            isRedelivered: mayBeJournaled,
+            attemptsMax: stage.agent.settings.attemptsMax
+        )
+    }
+
+    /// Nil when the assignment ended and nothing of this may be kept.
+    mutating func finish() async throws(TurnFailure) -> [NewRecord]? {
+        var action = machine.first
+        while true {
+            guard assignment.isAlive, !Task.isCancelled else {
+                await release(keeping: false)
+                return nil
+            }
+            if case .finish(let finish) = action { return await conclude(finish) }
+            do throws(TurnFailure) {
+                action = machine.next(after: try await perform(action))
+            } catch {
+                switch error.kind {
+                case .store: try await park(error)
+                case .abandoned:
+                    await release(keeping: false)
+                    return nil
+                default:
+                    await release(keeping: false)
+                    throw error
+                }
+            }
+        }
+    }
+
+    private mutating func perform(_ action: TurnProtocol.Action) async throws(TurnFailure)
+        -> TurnProtocol.Observation
+    {
+        switch action {
+        case .load:
+            head = try await loadHead()
+            return .loaded(head.map(seen(asHead:)))
+        case .read(let turn):
+            met = turn == head?.state.turn ? head : try await stage.store.slot(turn, of: keys)
+            return .read(met.map(seen(asMet:)))
+        case .countAttempt(let turn):
+            let most = stage.agent.settings.attemptsMax
+            return .attempts(
+                try await stage.store.countAttempt(turn: turn, of: keys, source: source, most: most)
+            )
+        case .execute(let turn, let attempt):
+            return try await execute(turn: turn, attempt: attempt)
+        case .wait(let failures, let throttled):
+            try await backOff(failures: failures, throttled: throttled)
+            return .waited
+        case .giveUp(let turn, let reason, let attempts):
+            sealing = await deadSlot(turn: turn, reason: reason, attempts: attempts)
+            return .executed
+        case .seal:
+            guard let slot = sealing else { preconditionFailure("nothing to seal") }
+            if try await stage.store.seal(slot, in: keys) { return .sealed }
+            stage.heads.remove(event.partitionkey)
+            return .taken
+        case .finish: preconditionFailure("finish is not performed")
+        }
+    }
+
+    private func loadHead() async throws(TurnFailure) -> Slot? {
+        if let cached = stage.heads.head(event.partitionkey, under: assignment) { return cached }
+        return try await stage.store.newest(keys)
+    }
+
+    private func seen(asHead slot: Slot) -> TurnProtocol.Head {
+        TurnProtocol.Head(
+            turn: slot.state.turn,
+            position: slot.positions[source.partitionKey],
+            hasSeenEvent: slot.state.recent.contains(event.dedupekey)
+        )
+    }
+
+    private func seen(asMet slot: Slot) -> TurnProtocol.Met {
+        TurnProtocol.Met(
+            isMine: slot.putID == sealing?.putID,
+            containsEvent: slot.events.contains {
+                $0.id == event.id && $0.partition == Int(source.partition) && $0.offset == source.offset
+            },
+            position: slot.positions[source.partitionKey]
+        )
+    }
+}

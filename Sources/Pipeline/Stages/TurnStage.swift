@@ -1,0 +1,107 @@
+import JSON
+import Telemetry
+import Topics
+
+/// Takes one event to its turn: runs the protocol of `TurnProtocol` against the store, and the agent in between.
+package struct TurnStage: RecordStage {
+    let agent: Agent
+    let store: TurnStore
+    let folders: any WorkspaceFolders
+    let worker: WorkerIdentity
+    let sources: SourceNaming
+    let time: TimeSource
+    let chance: ChanceSource
+    let live: LiveFeed
+    let heads: HeadCache
+    let metrics = TurnMetrics()
+    let logger = Logger(label: "turn")
+
+    package init(
+        agent: Agent,
+        store: any ObjectStore,
+        folders: any WorkspaceFolders,
+        worker: WorkerIdentity,
+        sources: SourceNaming,
+        time: TimeSource,
+        chance: ChanceSource,
+        live: LiveFeed
+    ) {
+        self.agent = agent
+        self.store = TurnStore(store)
+        self.folders = folders
+        self.worker = worker
+        self.sources = sources
+        self.time = time
+        self.chance = chance
+        self.live = live
+        heads = HeadCache(capacity: 4_096)
+    }
+
+    package func handle(_ record: LogRecord, in assignment: Assignment) async -> [NewRecord]? {
+        let event: InboundEvent
+        do throws(EventDecodingError) {
+            event = try InboundEvent(record)
+        } catch {
+            metrics.undecodable.increment()
+            logger.warning(
+                "Event not decodable",
+                metadata: [LogKeys.position: "\(record.position)", LogKeys.error: error.detail]
+            )
+            return [deadLetter(record, event: nil, reason: "undecodable", detail: error.detail, attempts: 0)]
+        }
+        var turn = TurnRun(event: event, record: record, assignment: assignment, stage: self)
+        do throws(TurnFailure) {
+            return try await turn.finish()
+        } catch {
+            guard error.kind == .permanent else { return nil }
+            // The conversation's own state cannot be read: the event is kept whole where a person finds it.
+            logger.error(
+                "Turn not possible",
+                metadata: [LogKeys.event: event.id, LogKeys.error: error.detail]
+            )
+            return [
+                deadLetter(
+                    record,
+                    event: event,
+                    reason: "state_unreadable",
+                    detail: error.detail,
+                    attempts: 0
+                )
+            ]
+        }
+    }
+
+    private func deadLetter(
+        _ record: LogRecord,
+        event: InboundEvent?,
+        reason: String,
+        detail: String,
+        attempts: Int
+    ) -> NewRecord {
+        let letter = DeadLetter(
+            record,
+            topic: sources.plain(record.position.partition.topic),
+            conversation: event?.partitionkey,
+            eventID: event?.id,
+            reason: reason,
+            detail: detail,
+            attempts: attempts,
+            worker: worker.name,
+            at: time.now()
+        )
+        return sources.record(
+            OutboxRecord(topic: DeadLettersTopic.topic.name, key: letter.recordKey, value: letter)
+        )
+    }
+}
+
+/// Who runs turns, as it is written into slots and turn records.
+package struct WorkerIdentity: Sendable, Hashable {
+    package let name: String
+    package let version: String
+
+    package init(name: String, version: String) {
+        self.name = name
+        self.version = version
+    }
+}

@@ -1,0 +1,70 @@
+/// A conversation's files during one turn: named by a tree, and laid out as a folder once a skill needs them.
+package struct TurnWorkspace: Sendable {
+    /// The tree that the next skill finds; nil for no files.
+    package var tree: String?
+    private var folder: WorkspaceFolder?
+    private let folders: any WorkspaceFolders
+    private let conversation: String
+
+    package init(tree: String?, conversation: String, folders: any WorkspaceFolders) {
+        self.tree = tree
+        self.conversation = conversation
+        self.folders = folders
+    }
+
+    /// The folder's path, with the files of `tree` in it.
+    package mutating func open() async throws(TurnFailure) -> String {
+        if let folder, folder.tree == tree { return folder.path }
+        if let folder { await folders.discard(folder) }
+        folder = nil
+        let opened = try await folders.open(tree, for: conversation)
+        folder = opened
+        return opened.path
+    }
+
+    /// Stores the files that are in the folder now and returns their tree.
+    ///
+    /// A failure that is `.permanent` means that the files may not be kept: too many, too large, of a wrong kind.
+    package mutating func capture() async throws(TurnFailure) -> String? {
+        guard let folder else { return tree }
+        let captured = try await folders.capture(folder)
+        self.folder = captured
+        return captured.tree
+    }
+
+    /// Drops what is in the folder; the next `open` lays out `tree` again.
+    package mutating func reset() async throws(TurnFailure) {
+        if let folder { await folders.discard(folder) }
+        folder = nil
+    }
+
+    /// Gives the folder back: kept for the conversation's next turn when the turn took effect, else thrown away.
+    package mutating func close(keeping isKept: Bool) async {
+        guard let folder else { return }
+        self.folder = nil
+        if isKept, folder.tree == tree {
+            await folders.keep(folder, for: conversation)
+        } else {
+            await folders.discard(folder)
+        }
+    }
+}
+
+package struct WorkspaceFolder: Sendable, Hashable {
+    package let path: String
+    /// The tree of what is in it, as far as we know.
+    package let tree: String?
+
+    package init(path: String, tree: String?) {
+        self.path = path
+        self.tree = tree
+    }
+}
+
+/// Lays workspaces out as folders, and stores what is in them.
+package protocol WorkspaceFolders: Sendable {
+    func open(_ tree: String?, for conversation: String) async throws(TurnFailure) -> WorkspaceFolder
+    func capture(_ folder: WorkspaceFolder) async throws(TurnFailure) -> WorkspaceFolder
+    func keep(_ folder: WorkspaceFolder, for conversation: String) async
+    func discard(_ folder: WorkspaceFolder) async
+}
