@@ -156,6 +156,14 @@ package final class EmbeddedLog: EventLog {
         return EmbeddedConsumer(self, membership: membership, partitions: partitions, session: session)
     }
 
+    package func check() async throws(EventLogError) {
+        if isClosed.load(ordering: .acquiring) { throw EventLogError(.closed, "the log was closed") }
+        let now = time.now().rfc3339
+        try await writer.run { database throws(EventLogError) in
+            try database.run("INSERT OR REPLACE INTO meta (name, value) VALUES ('checked', ?)", [.text(now)])
+        }
+    }
+
     package func close() async {
         guard !isClosed.exchange(true, ordering: .acquiringAndReleasing) else { return }
         bell.close()

@@ -82,5 +82,7 @@ actor ListLog: EventLog {
         throw EventLogError(.invalid, "no groups here")
     }
 
+    func check() async throws(EventLogError) {}
+
     func close() async {}
 }

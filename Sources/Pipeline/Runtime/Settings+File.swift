@@ -40,7 +40,9 @@ package struct SettingsContext: Sendable {
             let path = path(String(text.dropFirst(5)))
             let readFile = readFile
             return Secret("file:\(path)") { () throws(SecretError) in
-                guard let value = readFile(path) else { throw SecretError(detail: "the file \(path) can not be read") }
+                guard let value = readFile(path) else {
+                    throw SecretError(detail: "the file \(path) can not be read")
+                }
                 return value
             }
         }
@@ -85,7 +87,9 @@ extension Settings {
     }
 
     private mutating func takeHTTP(_ root: SettingsReader) throws(SettingsError) {
-        guard let reader = try root.reader("http", keys: ["host", "port", "names", "body_max"]) else { return }
+        guard let reader = try root.reader("http", keys: ["host", "port", "names", "body_max"]) else {
+            return
+        }
         host = try reader.string("host") ?? host
         port = UInt16(try reader.integer("port", in: 0...65_535) ?? Int(port))
         hostNames = try reader.strings("names") ?? hostNames
@@ -95,7 +99,9 @@ extension Settings {
     private mutating func takeLog(_ root: SettingsReader, _ context: SettingsContext) throws(SettingsError) {
         guard let node = root.node("log") else { return }
         if let word = node.text {
-            guard word == "embedded" else { throw root.error("log", "expected embedded, or kafka: with its settings") }
+            guard word == "embedded" else {
+                throw root.error("log", "expected embedded, or kafka: with its settings")
+            }
             return
         }
         guard let engines = try root.reader("log", keys: ["kafka"]),
@@ -115,10 +121,13 @@ extension Settings {
         log = .kafka(kafka)
     }
 
-    private mutating func takeStore(_ root: SettingsReader, _ context: SettingsContext) throws(SettingsError) {
+    private mutating func takeStore(_ root: SettingsReader, _ context: SettingsContext) throws(SettingsError)
+    {
         guard let node = root.node("store") else { return }
         if let word = node.text {
-            guard word == "folder" else { throw root.error("store", "expected folder, or s3: with its settings") }
+            guard word == "folder" else {
+                throw root.error("store", "expected folder, or s3: with its settings")
+            }
             return
         }
         guard let engines = try root.reader("store", keys: ["s3"]),
@@ -131,7 +140,8 @@ extension Settings {
         store = .s3(s3)
     }
 
-    private mutating func takeModels(_ root: SettingsReader, _ context: SettingsContext) throws(SettingsError) {
+    private mutating func takeModels(_ root: SettingsReader, _ context: SettingsContext) throws(SettingsError)
+    {
         guard let node = root.node("model") else { return }
         let nodes = node.elements ?? [node]
         guard !nodes.isEmpty else { throw root.error("model", "expected at least one model") }
@@ -156,7 +166,9 @@ extension Settings {
         if let openAI = try reader.reader("openai", keys: keys) {
             return .openAI(try remote(openAI, "https://api.openai.com/v1", "OPENAI_API_KEY", context))
         }
-        guard let anthropic = try reader.reader("anthropic", keys: keys) else { throw root.error("model", allowed) }
+        guard let anthropic = try reader.reader("anthropic", keys: keys) else {
+            throw root.error("model", allowed)
+        }
         return .anthropic(try remote(anthropic, "https://api.anthropic.com", "ANTHROPIC_API_KEY", context))
     }
 
@@ -176,21 +188,33 @@ extension Settings {
 
 // Channels, the agent and the workers.
 extension Settings {
-    private mutating func takeChannels(_ root: SettingsReader, _ context: SettingsContext) throws(SettingsError) {
-        guard let reader = try root.reader("channels", keys: ["slack", "whatsapp", "email", "events", "web"]) else { return }
+    private mutating func takeChannels(_ root: SettingsReader, _ context: SettingsContext)
+        throws(SettingsError)
+    {
+        guard let reader = try root.reader("channels", keys: ["slack", "whatsapp", "email", "events", "web"])
+        else { return }
         if let slack = try reader.reader("slack", keys: ["signing_secret", "bot_token", "api_base"]) {
             var settings = Slack(
-                signingSecret: context.secret(try slack.string("signing_secret") ?? "env:SLACK_SIGNING_SECRET"),
+                signingSecret: context.secret(
+                    try slack.string("signing_secret") ?? "env:SLACK_SIGNING_SECRET"
+                ),
                 botToken: context.secret(try slack.string("bot_token") ?? "env:SLACK_BOT_TOKEN")
             )
             settings.apiBase = try slack.url("api_base") ?? settings.apiBase
             self.slack = settings
         }
-        if let whatsApp = try reader.reader("whatsapp", keys: ["app_secret", "verify_token", "access_token", "api_base"]) {
+        if let whatsApp = try reader.reader(
+            "whatsapp",
+            keys: ["app_secret", "verify_token", "access_token", "api_base"]
+        ) {
             var settings = WhatsApp(
                 appSecret: context.secret(try whatsApp.string("app_secret") ?? "env:WHATSAPP_APP_SECRET"),
-                verifyToken: context.secret(try whatsApp.string("verify_token") ?? "env:WHATSAPP_VERIFY_TOKEN"),
-                accessToken: context.secret(try whatsApp.string("access_token") ?? "env:WHATSAPP_ACCESS_TOKEN")
+                verifyToken: context.secret(
+                    try whatsApp.string("verify_token") ?? "env:WHATSAPP_VERIFY_TOKEN"
+                ),
+                accessToken: context.secret(
+                    try whatsApp.string("access_token") ?? "env:WHATSAPP_ACCESS_TOKEN"
+                )
             )
             settings.apiBase = try whatsApp.url("api_base") ?? settings.apiBase
             self.whatsApp = settings
@@ -206,14 +230,19 @@ extension Settings {
     }
 
     private mutating func takeAgent(_ root: SettingsReader) throws(SettingsError) {
-        let keys = ["name", "instructions", "answer", "rounds_max", "output_tokens_max", "turn_deadline", "attempts_max", "apology"]
+        let keys = [
+            "name", "instructions", "answer", "rounds_max", "output_tokens_max", "turn_deadline",
+            "attempts_max", "apology",
+        ]
         guard let reader = try root.reader("agent", keys: keys) else { return }
         agent.name = try reader.string("name") ?? agent.name
         agent.instructions = try reader.string("instructions") ?? agent.instructions
         agent.answering = try reader.word("answer", AgentSettings.Answering.self) ?? agent.answering
         agent.roundsMax = try reader.integer("rounds_max", in: 1...100) ?? agent.roundsMax
-        agent.outputTokensMax = try reader.integer("output_tokens_max", in: 1...1_000_000) ?? agent.outputTokensMax
-        agent.turnDeadline = try reader.duration("turn_deadline", in: .seconds(1)...(.seconds(3_600))) ?? agent.turnDeadline
+        agent.outputTokensMax =
+            try reader.integer("output_tokens_max", in: 1...1_000_000) ?? agent.outputTokensMax
+        agent.turnDeadline =
+            try reader.duration("turn_deadline", in: .seconds(1)...(.seconds(3_600))) ?? agent.turnDeadline
         agent.attemptsMax = try reader.integer("attempts_max", in: 1...20) ?? agent.attemptsMax
         if let apology = reader.node("apology")?.text { agent.apology = apology }
     }
@@ -227,7 +256,9 @@ extension Settings {
         if let reader = try root.reader("egress", keys: ["attempts_max", "when_unsure"]) {
             deliveryAttemptsMax = try reader.integer("attempts_max", in: 1...100) ?? deliveryAttemptsMax
             if let word = try reader.string("when_unsure") {
-                guard ["resend", "leave"].contains(word) else { throw reader.error("when_unsure", "expected resend or leave") }
+                guard ["resend", "leave"].contains(word) else {
+                    throw reader.error("when_unsure", "expected resend or leave")
+                }
                 resendsWhenUnsure = word == "resend"
             }
         }

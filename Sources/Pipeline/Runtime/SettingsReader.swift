@@ -34,7 +34,9 @@ struct SettingsReader {
         }
     }
 
-    private static func error(_ node: YAMLNode, _ file: String, _ path: String, _ message: String) -> SettingsError {
+    private static func error(_ node: YAMLNode, _ file: String, _ path: String, _ message: String)
+        -> SettingsError
+    {
         SettingsError("\(file):\(node.line): \(path.isEmpty ? "" : "\(path): ")\(message)")
     }
 
@@ -100,7 +102,10 @@ struct SettingsReader {
     func duration(_ key: String, in range: ClosedRange<Duration>) throws(SettingsError) -> Duration? {
         guard let text = try string(key) else { return nil }
         guard let duration = Self.duration(text), range.contains(duration) else {
-            throw error(key, "expected a duration such as 500ms, 30s, 5m or 2h, from \(range.lowerBound) to \(range.upperBound)")
+            throw error(
+                key,
+                "expected a duration such as 500ms, 30s, 5m or 2h, from \(range.lowerBound) to \(range.upperBound)"
+            )
         }
         return duration
     }
@@ -109,14 +114,19 @@ struct SettingsReader {
     func bytes(_ key: String, in range: ClosedRange<Int>) throws(SettingsError) -> Int? {
         guard let text = try string(key) else { return nil }
         guard let bytes = Self.bytes(text), range.contains(bytes) else {
-            throw error(key, "expected a size such as 64KiB or 4MiB, from \(range.lowerBound) to \(range.upperBound) bytes")
+            throw error(
+                key,
+                "expected a size such as 64KiB or 4MiB, from \(range.lowerBound) to \(range.upperBound) bytes"
+            )
         }
         return bytes
     }
 
     func url(_ key: String) throws(SettingsError) -> String? {
         guard let text = try string(key) else { return nil }
-        guard text.hasPrefix("https://") || text.hasPrefix("http://"), text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
+        guard text.hasPrefix("https://") || text.hasPrefix("http://"),
+            text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F })
+        else {
             throw error(key, "expected an address that begins with https:// or http://")
         }
         return text.hasSuffix("/") ? String(text.dropLast()) : text
@@ -129,7 +139,8 @@ struct SettingsReader {
 
     private static func duration(_ text: String) -> Duration? {
         for (unit, milliseconds) in [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)] {
-            guard text.hasSuffix(unit), let count = Int(text.dropLast(unit.count)), count >= 0, count < 1_000_000_000
+            guard text.hasSuffix(unit), let count = Int(text.dropLast(unit.count)), count >= 0,
+                count < 1_000_000_000
             else { continue }
             return .milliseconds(count * milliseconds)
         }
@@ -138,7 +149,8 @@ struct SettingsReader {
 
     private static func bytes(_ text: String) -> Int? {
         for (unit, factor) in [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("", 1)] {
-            guard text.hasSuffix(unit), let count = Int(text.dropLast(unit.count)), count >= 0, count < 1 << 30
+            guard text.hasSuffix(unit), let count = Int(text.dropLast(unit.count)), count >= 0,
+                count < 1 << 30
             else { continue }
             return count * factor
         }
@@ -151,7 +163,9 @@ package enum Spelling {
     /// The word that takes the fewest changes, if they are few.
     package static func nearest(_ word: String, in words: [String]) -> String? {
         let scored = words.map { ($0, distance(Array(word.utf8), Array($0.utf8))) }
-        guard let best = scored.min(by: { $0.1 < $1.1 }), best.1 <= max(1, word.utf8.count / 3) else { return nil }
+        guard let best = scored.min(by: { $0.1 < $1.1 }), best.1 <= max(1, word.utf8.count / 3) else {
+            return nil
+        }
         return best.0
     }
 

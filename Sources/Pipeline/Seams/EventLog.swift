@@ -42,6 +42,9 @@ package protocol EventLog: Sendable {
     /// Joins the group. Members of a group share the partitions; a partition has one owner at a time.
     func join(_ membership: GroupMembership) async throws(EventLogError) -> any LogConsumer
 
+    /// Throws when the log would not accept an append now.
+    func check() async throws(EventLogError)
+
     /// Releases everything; calls in flight end with `.closed`.
     func close() async
 }

@@ -60,6 +60,8 @@ package struct TranscriptEntry: JSONObjectCoded, Hashable {
     package var toolCalls: [ModelToolCall] = []
     package var toolCallID: String?
     package var isError: Bool?
+    /// The event that said it, for a person's words.
+    package var eventID: String?
     package var time = Timestamp(milliseconds: 0)
 
     package init() {}
@@ -82,6 +84,7 @@ package struct TranscriptEntry: JSONObjectCoded, Hashable {
             .defaulted("tool_calls", \.toolCalls, "Tools that the assistant called."),
             .optional("tool_call_id", \.toolCallID, "The call that this is the result of."),
             .optional("is_error", \.isError, "The tool failed."),
+            .optional("event_id", \.eventID, "The event that said it."),
             .required("time", \.time, "When the turn's event was received."),
         ]
     )

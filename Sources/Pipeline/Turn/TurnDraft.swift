@@ -21,6 +21,7 @@ package struct TurnDraft: Sendable {
             text: text,
             time: event.recordedtime
         )
+        entry.eventID = event.id
         entry.sender = event.data.sender.display ?? event.data.sender.id
         append(entry)
     }
