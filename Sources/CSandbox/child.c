@@ -54,7 +54,6 @@ static void follow_spawner(void) {
     child_need(SANDBOX_STEP_SUPERVISOR, raw_prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0));
     raw_poll(&alive, 1, 0);
     if (alive.revents) raw_exit(125);
-    raw_close(CHILD_ALIVE);
 }
 
 // Clocks that start with the sandbox: how long the host has run is nobody's business. Needs CAP_SYS_TIME.
@@ -72,7 +71,7 @@ static void enter_time(const struct sandbox_plan *plan) {
     end = text_append(end, " 0\nboottime -");
     end = text_append_number(end, (uint64_t)boot.tv_sec, 10);
     end = text_append(end, " 0\n");
-    int file = (int)child_need(step, raw_openat(AT_FDCWD, "/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC, 0));
+    int file = (int)child_need(step, raw_openat(CHILD_PROC, "self/timens_offsets", O_WRONLY | O_CLOEXEC, 0));
     child_need(step, raw_write(file, offsets, (unsigned long)(end - offsets)));
     raw_close(file);
 }
@@ -129,24 +128,35 @@ _Noreturn static void supervise(const struct sandbox_plan *plan, int command) {
     }
 }
 
+// An empty session keyring: the one we inherited is the worker's. A kernel without keyrings has nothing to leak.
+static void leave_keyring(void) {
+    long keyring = raw_keyctl(JOIN_SESSION_KEYRING, 0);
+    if (keyring != -ENOSYS) child_need(SANDBOX_STEP_KEYRING, keyring);
+}
+
+// A network with nothing in it: one that an earlier sandbox left as it found it, or the one we were born into.
+static void enter_network(const struct sandbox_plan *plan) {
+    if (plan->descriptors[CHILD_NETWORK] < 0) return;
+    child_need(SANDBOX_STEP_NETWORK, raw_setns(CHILD_NETWORK, CLONE_NEWNET));
+}
+
 void sandbox_child(struct sandbox_plan *plan) {
     struct sandbox_report started = {.kind = SANDBOX_REPORT_STARTED};
+    struct mount_trees trees;
     take_descriptors(plan);
     raw_umask(0);
     enter_cgroups(plan);
-    // CAP_SYS_ADMIN over the namespaces, from here to identity_drop_capabilities.
-    identity_enter(plan);
-    int sysctl = (int)child_need(SANDBOX_STEP_NESTED_NAMESPACES,
-                                 raw_openat(AT_FDCWD, "/proc/sys/user", O_PATH | O_DIRECTORY | O_CLOEXEC, 0));
+    // CAP_SYS_ADMIN where the spawner has it, from here to identity_enter.
     child_need(SANDBOX_STEP_CGROUP_NAMESPACE, raw_unshare(CLONE_NEWCGROUP));
     enter_time(plan);
-    mounts_build(plan);
+    enter_network(plan);
     child_need(SANDBOX_STEP_HOSTNAME, raw_sethostname("sandbox", 7));
-    // An empty session keyring: the one we inherited is the worker's. A kernel without keyrings has nothing to leak.
-    long keyring = raw_keyctl(JOIN_SESSION_KEYRING, 0);
-    if (keyring != -ENOSYS) child_need(SANDBOX_STEP_KEYRING, keyring);
-    identity_leave_root(plan, sysctl);
-    raw_close(sysctl);
+    mounts_open(plan, &trees);
+    mounts_enter(plan, &trees);
+    leave_keyring();
+    // CAP_SYS_ADMIN over a user namespace without anything, from here to identity_drop_capabilities.
+    identity_enter(plan);
+    identity_forbid_namespaces();
     limits_set(plan);
     child_need(SANDBOX_STEP_NO_NEW_PRIVILEGES, raw_prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
     filter_landlock(plan);
@@ -155,6 +165,8 @@ void sandbox_child(struct sandbox_plan *plan) {
     // Nothing inside may look at or trace us; our /proc/1 belongs to root.
     child_need(SANDBOX_STEP_SUPERVISOR, raw_prctl(PR_SET_DUMPABLE, 0, 0, 0, 0));
     follow_spawner();
+    // Namespaces, the host's /proc and the clone of the user's map: nothing of these may outlive this line.
+    raw_close_range(CHILD_ALIVE, ~0U);
     long command = raw_vfork(CLONE_VM | CLONE_VFORK | SIGCHLD, command_stack + sizeof command_stack, start_command,
                              plan);
     child_need(SANDBOX_STEP_SUPERVISOR, command);

@@ -14,46 +14,36 @@ static void write_file(enum sandbox_step step, int at, const char *path, const c
     raw_close(fd);
 }
 
-// Maps our one id in a user namespace just entered. Needs /proc, and to be dumpable, else root owns these files.
-static void write_maps(unsigned user, unsigned group) {
+static void write_map(const char *path, unsigned outside) {
     char map[64];
-    write_file(SANDBOX_STEP_USER_MAP, AT_FDCWD, "/proc/self/setgroups", "deny");
     char *at = text_append_number(map, INSIDE_ID, 10);
     at = text_append(at, " ");
-    at = text_append_number(at, user, 10);
+    at = text_append_number(at, outside, 10);
     text_append(at, " 1\n");
-    write_file(SANDBOX_STEP_USER_MAP, AT_FDCWD, "/proc/self/uid_map", map);
-    at = text_append_number(map, INSIDE_ID, 10);
-    at = text_append(at, " ");
-    at = text_append_number(at, group, 10);
-    text_append(at, " 1\n");
-    write_file(SANDBOX_STEP_USER_MAP, AT_FDCWD, "/proc/self/gid_map", map);
+    write_file(SANDBOX_STEP_USER_MAP, CHILD_PROC, path, map);
 }
 
-// An ordinary user's child is born in its user namespace and only needs the map.
+// From here on the mounts, the network and the processes belong to a namespace that we have left: a capability won
+// back inside is void for them. Root first takes on a user id that owns nothing; an ordinary user keeps its own.
 void identity_enter(const struct sandbox_plan *plan) {
-    if (!plan->is_privileged) write_maps(plan->outside_user, plan->outside_group);
-}
-
-// Root's child gives root up for a user id that owns nothing, once the mounts stand: they, the network and the
-// processes then belong to the host's namespace, and a capability won back inside is void for them.
-void identity_leave_root(const struct sandbox_plan *plan, int sysctl) {
     if (plan->is_privileged) {
         enum sandbox_step step = SANDBOX_STEP_IDENTITY;
         child_need(step, raw_setgroups(0, 0));
         child_need(step, raw_setresgid(plan->outside_group, plan->outside_group, plan->outside_group));
         child_need(step, raw_setresuid(plan->outside_user, plan->outside_user, plan->outside_user));
+        // A process that is not dumpable does not own its files in /proc.
         child_need(step, raw_prctl(PR_SET_DUMPABLE, 1, 0, 0, 0));
-        child_need(SANDBOX_STEP_USER_NAMESPACE, raw_unshare(CLONE_NEWUSER));
-        write_maps(plan->outside_user, plan->outside_group);
     }
-    identity_forbid_namespaces(sysctl);
+    child_need(SANDBOX_STEP_USER_NAMESPACE, raw_unshare(CLONE_NEWUSER));
+    write_file(SANDBOX_STEP_USER_MAP, CHILD_PROC, "self/setgroups", "deny");
+    write_map("self/uid_map", plan->outside_user);
+    write_map("self/gid_map", plan->outside_group);
 }
 
-// No namespace can be made inside, whatever the filter says. `sysctl` is the host's /proc/sys/user, opened before
-// the root changed; what it means is decided by the namespace of who writes.
-void identity_forbid_namespaces(int sysctl) {
-    write_file(SANDBOX_STEP_NESTED_NAMESPACES, sysctl, "max_user_namespaces", "0");
+// No namespace can be made inside, whatever the filter says. The host's file, but what it means is decided by the
+// namespace of who writes.
+void identity_forbid_namespaces(void) {
+    write_file(SANDBOX_STEP_NESTED_NAMESPACES, CHILD_PROC, "sys/user/max_user_namespaces", "0");
 }
 
 // Needs CAP_SETPCAP until the last line.

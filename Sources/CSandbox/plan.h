@@ -12,18 +12,12 @@ enum child_descriptor {
     CHILD_ERROR,
     CHILD_REPORT,
     CHILD_ALIVE,     // read end of a pipe that only the spawner writes: hang-up means the spawner is gone
+    CHILD_PROC,      // the host's /proc, as a path only
+    CHILD_TEMPLATE,  // mount namespace with the root that all share
+    CHILD_NETWORK,   // an empty network namespace of an earlier sandbox, or -1
     CHILD_IDMAP,     // user namespace that maps the workspace's owner; only when the spawner is root
     CHILD_CGROUPS,   // cgroup.procs of up to two groups to enter
     CHILD_SPARE = CHILD_CGROUPS + 2    // first number that is not kept
-};
-
-#define SYSTEM_ENTRIES 8
-
-// A name at the root that the host's programs need.
-struct system_entry {
-    const char *name;
-    char link[64];    // a link's target, else "" and the folder is bound read-only
-    int is_present;
 };
 
 struct sandbox_mount {
@@ -40,11 +34,11 @@ struct sandbox_plan {
     const char *workspace;
     struct sandbox_mount mounts[SANDBOX_MOUNTS_MAX];
 
-    // Whether the spawner has the host's root: then namespaces belong to the host, the sandbox to an own user id.
+    // Whether the spawner has the host's root: then each sandbox has a user id of its own. Else it lives in a user
+    // namespace that maps its own user alone.
     int is_privileged;
     unsigned outside_user;
     unsigned outside_group;
-    struct system_entry system[SYSTEM_ENTRIES];
     int landlock_version;
     int is_lenient;
     struct sock_fprog filter;
@@ -65,11 +59,29 @@ static inline long child_need(enum sandbox_step step, long result) {
 
 // identity.c
 void identity_enter(const struct sandbox_plan *plan);
-void identity_leave_root(const struct sandbox_plan *plan, int sysctl);
-void identity_forbid_namespaces(int sysctl);
+void identity_forbid_namespaces(void);
 void identity_drop_capabilities(void);
 // mounts.c
-void mounts_build(const struct sandbox_plan *plan);
+struct mount_trees {
+    int workspace;
+    int mounts[SANDBOX_MOUNTS_MAX];
+};
+void mounts_open(const struct sandbox_plan *plan, struct mount_trees *trees);
+void mounts_enter(const struct sandbox_plan *plan, const struct mount_trees *trees);
+// template.c: the root that all sandboxes of a spawner share, built by a process of its own; never returns.
+_Noreturn void template_build(int is_privileged, int ready);
+// What mounts.c and template.c share.
+#define ATTR_RDONLY 0x1
+#define ATTR_NOSUID 0x2
+#define ATTR_NODEV 0x4
+#define ATTR_NOEXEC 0x8
+#define ATTR_IDMAP 0x100000
+struct mount_attributes {
+    uint64_t set, clear, propagation, userns;
+};
+int mount_clone(enum sandbox_step step, int at, const char *path, unsigned extra, uint64_t set);
+void mount_attach(enum sandbox_step step, int tree, const char *target);
+void mount_change(enum sandbox_step step, const char *path, uint64_t set);
 // limits.c
 void limits_set(const struct sandbox_plan *plan);
 uint64_t limits_anonymous_memory(int proc);

@@ -9,10 +9,6 @@
 #include <stdint.h>
 #include <sys/syscall.h>
 
-#ifndef SYS_open_tree
-#define SYS_move_mount 429
-#define SYS_open_tree 428
-#endif
 #ifndef SYS_mount_setattr
 #define SYS_mount_setattr 442
 #endif
@@ -71,6 +67,9 @@ static inline long raw_mkdirat(int at, const char *path, int mode) {
 static inline long raw_symlinkat(const char *target, int at, const char *path) {
     return RAW(SYS_symlinkat, target, at, path, 0, 0);
 }
+static inline long raw_readlinkat(int at, const char *path, char *target, unsigned long size) {
+    return RAW(SYS_readlinkat, at, path, target, size, 0);
+}
 static inline long raw_chdir(const char *path) { return RAW(SYS_chdir, path, 0, 0, 0, 0); }
 static inline long raw_umask(int mask) { return RAW(SYS_umask, mask, 0, 0, 0, 0); }
 
@@ -92,6 +91,18 @@ static inline long raw_move_mount(int from, const char *source, int to, const ch
 }
 
 static inline long raw_clock_gettime(int clock, void *time) { return RAW(SYS_clock_gettime, clock, time, 0, 0, 0); }
+static inline long raw_fsopen(const char *type) { return RAW(SYS_fsopen, type, 1 /* FSOPEN_CLOEXEC */, 0, 0, 0); }
+static inline long raw_fsconfig(int fs, unsigned command, const char *key, const char *value) {
+    return RAW(SYS_fsconfig, fs, command, key, value, 0);
+}
+static inline long raw_fsmount(int fs, unsigned attributes) {
+    return RAW(SYS_fsmount, fs, 1 /* FSMOUNT_CLOEXEC */, attributes, 0, 0);
+}
+static inline long raw_mknodat(int at, const char *path, int mode, int device) {
+    return RAW(SYS_mknodat, at, path, mode, device, 0);
+}
+static inline long raw_setns(int space, int kind) { return RAW(SYS_setns, space, kind, 0, 0, 0); }
+
 static inline long raw_unshare(unsigned long flags) { return RAW(SYS_unshare, flags, 0, 0, 0, 0); }
 static inline long raw_sethostname(const char *name, unsigned long length) {
     return RAW(SYS_sethostname, name, length, 0, 0, 0);

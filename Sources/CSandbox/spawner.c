@@ -30,10 +30,12 @@
 #ifndef CLONE_CLEAR_SIGHAND
 #define CLONE_CLEAR_SIGHAND 0x100000000ULL
 #endif
-#define NAMESPACES (CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS)
+#define NAMESPACES (CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS)
+#define NETWORKS_KEPT 128
 
 struct slot {
     pid_t process;
+    int network;
     int idmap;    // user namespace that shows the worker's files as this slot's; 0 until needed
 };
 
@@ -43,23 +45,65 @@ static char message[SANDBOX_MESSAGE_BYTES_MAX + 1];
 static char filter_code[SANDBOX_FILTER_BYTES_MAX];
 static int alive[2];
 static unsigned user_base;
+static int proc;
+static int template = -1;
+static int template_error;
+static enum sandbox_step template_step;
+// Network namespaces that sandboxes left as they found them: nobody inside can change one.
+static int networks[NETWORKS_KEPT];
+static int network_count;
 
-static void find_system(void) {
-    static const char *const names[SYSTEM_ENTRIES] = {"usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", ""};
-    for (int i = 0; i < SYSTEM_ENTRIES; i++) {
-        struct system_entry *entry = &plan.system[i];
-        char path[64];
-        struct stat found;
-        entry->name = names[i];
-        snprintf(path, sizeof path, "/%s", names[i]);
-        if (!names[i][0] || lstat(path, &found) != 0) continue;
-        entry->is_present = S_ISDIR(found.st_mode);
-        if (S_ISLNK(found.st_mode)) {
-            ssize_t length = readlink(path, entry->link, sizeof entry->link - 1);
-            entry->is_present = length > 0;
-            entry->link[length > 0 ? length : 0] = 0;
-        }
+// Builds the root that the sandboxes share; what failed is told to each request.
+static void make_template(void) {
+    int report[2], ready[2];
+    char path[64];
+    char byte;
+    struct sandbox_report failure;
+    if (pipe2(report, O_CLOEXEC) != 0 || pipe2(ready, O_CLOEXEC) != 0) _exit(1);
+    pid_t builder = fork();
+    if (builder < 0) _exit(1);
+    if (builder == 0) {
+        close(ready[0]);
+        dup2(report[1], CHILD_REPORT);
+        template_build(plan.is_privileged, ready[1]);
     }
+    close(report[1]);
+    close(ready[1]);
+    if (read(ready[0], &byte, 1) == 1) {
+        snprintf(path, sizeof path, "/proc/%d/ns/mnt", (int)builder);
+        template = open(path, O_RDONLY | O_CLOEXEC);
+    } else if (read(report[0], &failure, sizeof failure) == sizeof failure) {
+        template_step = failure.step;
+        template_error = failure.value;
+    }
+    close(report[0]);
+    close(ready[0]);
+    kill(builder, SIGKILL);
+    waitpid(builder, NULL, 0);
+}
+
+static int write_text(const char *path, const char *text) {
+    int file = open(path, O_WRONLY | O_CLOEXEC);
+    int is_written = file >= 0 && write(file, text, strlen(text)) == (ssize_t)strlen(text);
+    if (file >= 0) close(file);
+    return is_written;
+}
+
+// An ordinary user gets the right to build in a user namespace that maps its own user to itself.
+static void enter_user_namespace(void) {
+    char map[64];
+    unsigned user = geteuid(), group = getegid();
+    template_step = SANDBOX_STEP_USER_NAMESPACE;
+    if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) {
+        template_error = errno;
+        return;
+    }
+    snprintf(map, sizeof map, "%u %u 1\n", user, user);
+    int is_mapped = write_text("/proc/self/setgroups", "deny") && write_text("/proc/self/uid_map", map);
+    snprintf(map, sizeof map, "%u %u 1\n", group, group);
+    if (is_mapped && write_text("/proc/self/gid_map", map)) return;
+    template_step = SANDBOX_STEP_USER_MAP;
+    template_error = errno;
 }
 
 // A namespace that maps the worker's user to the slot's, for idmapped mounts; -1 when it cannot be made.
@@ -93,7 +137,14 @@ static void reap(void) {
         pid_t process = waitpid(-1, NULL, WNOHANG);
         if (process <= 0) return;
         for (int i = 0; i < SLOTS; i++) {
-            if (slots[i].process == process) slots[i].process = 0;
+            if (slots[i].process != process) continue;
+            slots[i].process = 0;
+            if (slots[i].network < 0) continue;
+            if (network_count < NETWORKS_KEPT) {
+                networks[network_count++] = slots[i].network;
+            } else {
+                close(slots[i].network);
+            }
         }
     }
 }
@@ -151,32 +202,51 @@ static int free_slot(void) {
     return -1;
 }
 
+// The next sandbox's network namespace: a used one, or -1 for a new one.
+static int take_network(void) { return network_count > 0 ? networks[--network_count] : -1; }
+
+static int network_of(long process) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%ld/ns/net", process);
+    return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+// What the sandbox needs from its slot; 0, or -errno with the step that failed.
+static int prepare_slot(int index, enum sandbox_step *step) {
+    plan.descriptors[CHILD_IDMAP] = -1;
+    if (!plan.is_privileged) return 0;
+    plan.outside_user = plan.outside_group = user_base + (unsigned)index;
+    if (!plan.workspace[0] && !plan.limits.mounts) return 0;
+    if (slots[index].idmap <= 0) slots[index].idmap = make_idmap(plan.outside_user);
+    *step = SANDBOX_STEP_WORKSPACE_IDMAP;
+    plan.descriptors[CHILD_IDMAP] = slots[index].idmap;
+    return slots[index].idmap < 0 ? -EPERM : 0;
+}
+
 // Forks the sandbox; a pidfd, or -errno with the step that failed.
 static int spawn(enum sandbox_step *step) {
     int index = free_slot();
     int pidfd = -1;
     *step = SANDBOX_STEP_CLONE;
     if (index < 0) return -EAGAIN;
-    plan.descriptors[CHILD_IDMAP] = -1;
-    if (plan.is_privileged) {
-        plan.outside_user = plan.outside_group = user_base + (unsigned)index;
-        if (plan.workspace[0] || plan.limits.mounts) {
-            if (slots[index].idmap <= 0) slots[index].idmap = make_idmap(plan.outside_user);
-            *step = SANDBOX_STEP_WORKSPACE_IDMAP;
-            if (slots[index].idmap < 0) return -EPERM;
-            plan.descriptors[CHILD_IDMAP] = slots[index].idmap;
-        }
-    }
+    int error = prepare_slot(index, step);
+    if (error) return error;
     *step = SANDBOX_STEP_CLONE;
+    int network = take_network();
+    plan.descriptors[CHILD_NETWORK] = network;
     struct clone_args arguments = {
-        .flags = NAMESPACES | CLONE_PIDFD | CLONE_CLEAR_SIGHAND | (plan.is_privileged ? 0 : CLONE_NEWUSER),
+        .flags = NAMESPACES | CLONE_PIDFD | CLONE_CLEAR_SIGHAND | (network < 0 ? CLONE_NEWNET : 0),
         .pidfd = (uint64_t)(uintptr_t)&pidfd,
         .exit_signal = SIGCHLD,
     };
     long process = raw_clone3(&arguments, sizeof arguments);
     if (process == 0) sandbox_child(&plan);
-    if (process < 0) return (int)process;
+    if (process < 0) {
+        if (network >= 0) networks[network_count++] = network;
+        return (int)process;
+    }
     slots[index].process = (pid_t)process;
+    slots[index].network = network >= 0 ? network : network_of(process);
     return pidfd;
 }
 
@@ -222,6 +292,10 @@ static void take_hello(size_t count) {
 static void take_request(size_t count, const int *descriptors, int descriptor_count) {
     enum sandbox_step step = SANDBOX_STEP_REQUEST;
     int error = plan.filter.len == 0 || descriptor_count < SANDBOX_FD_COUNT ? EINVAL : read_request(count);
+    if (!error && template < 0) {
+        error = template_error ? template_error : EIO;
+        step = template_step;
+    }
     int pidfd = -error;
     if (!error) {
         plan.descriptors[CHILD_INPUT] = descriptors[SANDBOX_FD_INPUT];
@@ -229,6 +303,8 @@ static void take_request(size_t count, const int *descriptors, int descriptor_co
         plan.descriptors[CHILD_ERROR] = descriptors[SANDBOX_FD_ERROR];
         plan.descriptors[CHILD_REPORT] = descriptors[SANDBOX_FD_REPORT];
         plan.descriptors[CHILD_ALIVE] = alive[0];
+        plan.descriptors[CHILD_PROC] = proc;
+        plan.descriptors[CHILD_TEMPLATE] = template;
         for (int i = 0; i < SANDBOX_FD_MAX - SANDBOX_FD_COUNT; i++) {
             int is_sent = SANDBOX_FD_COUNT + i < descriptor_count;
             plan.descriptors[CHILD_CGROUPS + i] = is_sent ? descriptors[SANDBOX_FD_COUNT + i] : -1;
@@ -288,7 +364,9 @@ static _Noreturn void run_spawner(void) {
     plan.outside_group = getegid();
     plan.landlock_version = sandbox_landlock_version();
     user_base = USER_BASE + ((unsigned)getpid() % 32768) * SLOTS;
-    find_system();
+    if (!plan.is_privileged) enter_user_namespace();
+    proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (!template_error) make_template();
     struct pollfd polled[] = {{.fd = CONTROL, .events = POLLIN}, {.fd = ended, .events = POLLIN}};
     for (;;) {
         if (poll(polled, 2, -1) < 0 && errno != EINTR) _exit(1);

@@ -127,6 +127,19 @@ int sandbox_probe_seccomp(void) {
     return (int)-raw_seccomp(SECCOMP_GET_ACTION_AVAIL, 0, &action);
 }
 
+int sandbox_exec_and_wait(char *const *arguments) {
+    static char *const environment[] = {"PATH=/usr/bin:/bin", NULL};
+    int status = 0;
+    pid_t child = vfork();
+    if (child == 0) {
+        execve(arguments[0], arguments, environment);
+        _exit(127);
+    }
+    if (child < 0) return -errno;
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
 int sandbox_signal(int pidfd, int signal) {
     return syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0) < 0 ? -errno : 0;
 }

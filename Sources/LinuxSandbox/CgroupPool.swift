@@ -120,7 +120,8 @@ final class CgroupPool {
     private static func sweep(_ base: String) {
         for name in names(in: base) {
             let parts = name.split(separator: "-")
-            guard parts.count == 3, parts[0] == "penstock", let process = pid_t(parts[1]), kill(process, 0) != 0,
+            guard parts.count == 3, parts[0] == "penstock", let process = pid_t(parts[1]),
+                kill(process, 0) != 0,
                 errno == ESRCH
             else { continue }
             let parent = "\(base)/\(name)"

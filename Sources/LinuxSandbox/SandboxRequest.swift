@@ -13,12 +13,6 @@ struct SandboxRequest {
         "HOME": "/work", "LANG": "C.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin", "TMPDIR": "/tmp",
         "USER": "agent",
     ]
-    /// Names at the root that are the sandbox's own; mounts go elsewhere.
-    private static let reserved: Set<Substring> = [
-        "bin", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "run", "sbin", "sys", "tmp", "usr",
-        "work",
-    ]
-
     init(_ run: SandboxRun, id: UInt64) throws(SandboxError) {
         self.run = run
         variables = Self.defaults.merging(run.environment) { $1 }.sorted { $0.key < $1.key }
@@ -95,10 +89,10 @@ struct SandboxRequest {
         for mount in run.mounts {
             let parts = mount.inside.split(separator: "/", omittingEmptySubsequences: false).dropFirst()
             let isPlain = parts.allSatisfy { !$0.isEmpty && $0 != "." && $0 != ".." }
-            guard mount.inside.hasPrefix("/"), isPlain, let top = parts.first, !Self.reserved.contains(top),
+            guard mount.inside.hasPrefix("/"), isPlain, parts.count > 1, parts.first == "skills",
                 mount.inside.utf8.count < 4096, !Self.hasNul(mount.inside), !Self.hasNul(mount.host)
             else {
-                throw SandboxError(.invalid, "mount \(mount.inside): name a plain path such as /skills/name")
+                throw SandboxError(.invalid, "mount \(mount.inside): name a plain path below /skills")
             }
             let path = Array(parts)
             guard !taken.contains(where: { $0.starts(with: path) || path.starts(with: $0) }) else {

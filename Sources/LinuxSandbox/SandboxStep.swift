@@ -31,7 +31,7 @@ struct SandboxStep {
                 "nested-namespaces",
                 "make /proc/sys/user writable to the worker; outer containers may hide it"
             )
-        case SANDBOX_STEP_MOUNT_PRIVATE, SANDBOX_STEP_ROOT, SANDBOX_STEP_PIVOT, SANDBOX_STEP_SYSTEM,
+        case SANDBOX_STEP_TEMPLATE, SANDBOX_STEP_ROOT, SANDBOX_STEP_PIVOT, SANDBOX_STEP_SYSTEM,
             SANDBOX_STEP_MOUNT_TARGET, SANDBOX_STEP_DEVICES:
             self.init(
                 "root-filesystem",
@@ -55,6 +55,7 @@ struct SandboxStep {
         case SANDBOX_STEP_NO_NEW_PRIVILEGES: self.init("no-new-privileges", Self.report)
         case SANDBOX_STEP_LIMITS:
             self.init("limits", "raise the worker's own limits (ulimit -H) above the skill's")
+        case SANDBOX_STEP_NETWORK: self.init("network-namespace", Self.userNamespaces)
         case SANDBOX_STEP_HOSTNAME: self.init("uts-namespace", Self.report)
         case SANDBOX_STEP_KEYRING: self.init("keyring", "raise kernel.keys.maxkeys")
         default: self.init("supervisor", Self.report)

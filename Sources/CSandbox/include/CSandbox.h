@@ -26,11 +26,12 @@ enum sandbox_step {
     SANDBOX_STEP_CGROUP_JOIN,
     SANDBOX_STEP_CGROUP_NAMESPACE,
     SANDBOX_STEP_TIME_NAMESPACE,
+    SANDBOX_STEP_NETWORK,
+    SANDBOX_STEP_TEMPLATE,
     SANDBOX_STEP_USER_MAP,
     SANDBOX_STEP_USER_NAMESPACE,
     SANDBOX_STEP_IDENTITY,
     SANDBOX_STEP_NESTED_NAMESPACES,
-    SANDBOX_STEP_MOUNT_PRIVATE,
     SANDBOX_STEP_WORKSPACE,
     SANDBOX_STEP_WORKSPACE_IDMAP,
     SANDBOX_STEP_MOUNT_SOURCE,
@@ -148,6 +149,9 @@ int sandbox_probe_mounts(void);
 
 // Whether the kernel can kill a process for a system call; 0 or errno.
 int sandbox_probe_seccomp(void);
+
+// vfork, exec and wait, the least a command can cost: the floor of benchmarks. Exit status, or -errno.
+int sandbox_exec_and_wait(char *const *arguments);
 
 // The kernel's pidfd_send_signal; 0 or -errno.
 int sandbox_signal(int pidfd, int signal);
