@@ -31,7 +31,8 @@ func debian(_ name: String, pkgConfig: String? = nil, package: String) -> Target
 let package = Package(
     name: "penstock",
     products: [
-        .executable(name: "penstock", targets: ["PenstockTool"])
+        .executable(name: "penstock", targets: ["PenstockTool"]),
+        .executable(name: "penstock-sandbox", targets: ["SandboxSpawner"]),
     ],
     targets: [
         // The command.
@@ -42,6 +43,14 @@ let package = Package(
                 "Telemetry", "Topics", "YAML",
             ],
             swiftSettings: swiftSettings
+        ),
+
+        // The small program beside it that builds sandboxes.
+        .executableTarget(
+            name: "SandboxSpawner",
+            dependencies: ["CSandbox"],
+            // Not Swift's libraries, which it does not use: each would make every fork dearer.
+            linkerSettings: [.unsafeFlags(["-nostartfiles", "-static-executable"])]
         ),
 
         // Replaceable parts; none knows another.
@@ -68,7 +77,7 @@ let package = Package(
         library("Telemetry"),
         .target(
             name: "CSandbox",
-            cSettings: [.define("_GNU_SOURCE"), .unsafeFlags(["-Wall", "-Wextra", "-Werror"])]
+            cSettings: [.define("_GNU_SOURCE"), .unsafeFlags(["-O2", "-Wall", "-Wextra", "-Werror"])]
         ),
 
         // Debian's libraries.

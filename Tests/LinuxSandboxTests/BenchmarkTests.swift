@@ -2,7 +2,7 @@ import LinuxSandbox
 import Pipeline
 import Testing
 
-@Suite("The benchmark")
+@Suite("The benchmark", .serialized)
 struct BenchmarkTests {
     @Test("measures a fresh sandbox beside its floor", arguments: Builder.here)
     func measures(builder: Builder) async throws {
@@ -10,6 +10,5 @@ struct BenchmarkTests {
 
         #expect(measurement.ratio > 1)
         #expect(measurement.runs == 20)
-        print(builder, measurement.value, measurement.floor, measurement.ratio, measurement.bubblewrap ?? 0)
     }
 }
