@@ -1,7 +1,7 @@
 import JSON
 
-/// The documents by which programs in other languages know our topics: a JSON Schema for each message, and one
-/// AsyncAPI document. Made from the field tables, checked in under `Topics/Schemas`.
+/// The documents by which programs in other languages know our topics: a JSON Schema for each message, and
+/// one AsyncAPI document. Made from the field tables, checked in under `Topics/Schemas`.
 package enum SchemaDocuments {
     /// File names and contents, by name; the same bytes every time.
     package static var all: [(name: String, bytes: [UInt8])] {

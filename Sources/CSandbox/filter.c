@@ -1,4 +1,5 @@
-// What the sandbox may ask of the kernel: files by Landlock, system calls by a filter that the worker compiled.
+// What the sandbox may ask of the kernel: files by Landlock, system calls by a filter that the worker
+// compiled.
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/landlock.h>
@@ -44,8 +45,8 @@ static void allow(int ruleset, const char *path, uint64_t rights) {
     raw_close(rule.parent_fd);
 }
 
-// A second wall behind the mounts: read everything there is, write to /tmp, /work and three devices; no TCP, and
-// no signal or abstract socket across it. Needs no_new_privs.
+// A second wall behind the mounts: read everything there is, write to /tmp, /work and three devices; no TCP,
+// and no signal or abstract socket across it. Needs no_new_privs.
 void filter_landlock(const struct sandbox_plan *plan) {
     int version = plan->landlock_version;
     if (version < 1 && plan->is_lenient) return;

@@ -1,7 +1,8 @@
 // Direct system calls: all that the child may use between clone3 and execve.
 //
-// The process that forks has an own libc whose locks another thread may hold, and errno is shared with it while
-// memory is; so nothing here touches libc. Each call returns what the kernel returned: -errno when it failed.
+// The process that forks has an own libc whose locks another thread may hold, and errno is shared with it
+// while memory is; so nothing here touches libc. Each call returns what the kernel returned: -errno when it
+// failed.
 #pragma once
 #ifndef __x86_64__
 #error "The sandbox knows the system calls of x86_64 only"
@@ -160,8 +161,9 @@ _Noreturn static inline void raw_exit(int status) {
     for (;;) RAW(SYS_exit_group, status, 0, 0, 0, 0);
 }
 
-// Runs `child(argument)` in a process that shares this memory, on a stack of its own, while the caller waits for
-// its execve or exit. `child` must not return. A stack of its own, because the caller's frame would be overwritten.
+// Runs `child(argument)` in a process that shares this memory, on a stack of its own, while the caller waits
+// for its execve or exit. `child` must not return. A stack of its own, because the caller's frame would be
+// overwritten.
 static inline long raw_vfork(long flags, char *stack_top, void (*child)(void *), void *argument) {
     long result;
     uint64_t *top = (uint64_t *)((uintptr_t)stack_top & ~(uintptr_t)15);

@@ -1,4 +1,5 @@
-// The spawner: waits for requests, forks a sandbox for each, reaps them. One thread, no allocation after start.
+// The spawner: waits for requests, forks a sandbox for each, reaps them. One thread, no allocation after
+// start.
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>

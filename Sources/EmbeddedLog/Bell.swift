@@ -5,7 +5,8 @@ import Pipeline
 import Synchronization
 
 /// Wakes whoever waits for the log to change: at once within the process and, by a watched file, in the other
-/// processes on the same folder; and twice a second in any case, so that leases and time limits are looked at.
+/// processes on the same folder; and twice a second in any case, so that leases and time limits are looked
+/// at.
 final class Bell: Sendable {
     final class Watch: Sendable {
         fileprivate let id: UInt64

@@ -31,7 +31,8 @@ struct CommitPlan: Sendable {
         for (partition, lease) in leases {
             let isMine =
                 try database.run(
-                    "SELECT 1 FROM leases WHERE consumers = ? AND topic = ? AND partition = ? AND session = ? AND fence = ?",
+                    "SELECT 1 FROM leases WHERE consumers = ? AND topic = ? AND partition = ? AND "
+                        + "session = ? AND fence = ?",
                     [
                         .text(group), .integer(lease.topic), .integer(Int64(partition.partition)),
                         .text(session),

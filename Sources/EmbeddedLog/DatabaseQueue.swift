@@ -4,8 +4,8 @@ import Synchronization
 
 /// Runs jobs on a connection of its own, on a thread that is not Swift's: SQLite blocks.
 ///
-/// For writing, the jobs that have come together share one transaction and one `fsync`; a job that fails is undone
-/// alone.
+/// For writing, the jobs that have come together share one transaction and one `fsync`; a job that fails is
+/// undone alone.
 final class DatabaseQueue: Sendable {
     enum Mode {
         case reading
@@ -92,7 +92,8 @@ final class DatabaseQueue: Sendable {
     private func write(_ batch: [Job]) {
         var outcomes: [EventLogError?] = []
         do throws(EventLogError) {
-            // Immediate: a transaction that reads first and then writes fails at once when another process writes.
+            // Immediate: a transaction that reads first and then writes fails at once when another process
+            // writes.
             try database.execute("BEGIN IMMEDIATE")
             for job in batch { outcomes.append(try attempt(job)) }
             try database.execute("COMMIT")

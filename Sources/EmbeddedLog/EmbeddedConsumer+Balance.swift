@@ -168,7 +168,8 @@ struct BalancePlan: Sendable {
             ?? Progress(low: 0)
         let bounds = try database.run(
             """
-            SELECT next, (SELECT min(position) FROM records r WHERE r.topic = p.topic AND r.partition = p.partition)
+            SELECT next, (SELECT min(position) FROM records r
+                          WHERE r.topic = p.topic AND r.partition = p.partition)
             FROM partitions p WHERE topic = ? AND partition = ?
             """,
             place
@@ -180,8 +181,8 @@ struct BalancePlan: Sendable {
 }
 
 extension EmbeddedLog {
-    /// Deletes some of the records that are past their topic's retention; a little at a time, so that no append waits
-    /// long.
+    /// Deletes some of the records that are past their topic's retention; a little at a time, so that no
+    /// append waits long.
     func trim(now: Timestamp) async throws(EventLogError) {
         guard trimGate.isDue(at: now) else { return }
         try await writer.run { database throws(EventLogError) in

@@ -5,8 +5,9 @@ import Topics
 
 /// A member of a group on the embedded log.
 ///
-/// Every partition has a lease in the database: who holds it, and a fence number that rises with every holder. A
-/// commit checks the fences of all its partitions inside its transaction, so whoever lost one can never write.
+/// Every partition has a lease in the database: who holds it, and a fence number that rises with every
+/// holder. A commit checks the fences of all its partitions inside its transaction, so whoever lost one can
+/// never write.
 final class EmbeddedConsumer: LogConsumer {
     /// A member that has not been seen for so long has lost its partitions, though its process may live.
     static let leaseMilliseconds: Int64 = 10_000
@@ -132,7 +133,8 @@ final class EmbeddedConsumer: LogConsumer {
                 for (topic, partition, fence) in leases {
                     try database.run(
                         """
-                        UPDATE leases SET session = '' WHERE consumers = ? AND topic = ? AND partition = ? AND fence = ?
+                        UPDATE leases SET session = ''
+                        WHERE consumers = ? AND topic = ? AND partition = ? AND fence = ?
                         """,
                         [.text(group), .integer(topic), .integer(Int64(partition)), .integer(fence)]
                     )

@@ -193,7 +193,8 @@ extension EmbeddedLog {
             guard record.byteCount <= recordBytesMax else {
                 throw EventLogError(
                     .invalid,
-                    "\(record.topic): a record of \(record.byteCount) bytes, at most \(recordBytesMax) are taken"
+                    "\(record.topic): a record of \(record.byteCount) bytes, at most \(recordBytesMax) "
+                        + "are taken"
                 )
             }
         }

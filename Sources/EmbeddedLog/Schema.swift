@@ -24,7 +24,8 @@ enum Schema {
             guard found <= version else {
                 throw EventLogError(
                     .mismatch,
-                    "\(path): written by a newer version (format \(found), this one knows \(version)); start that one"
+                    "\(path): written by a newer version (format \(found), this one knows \(version)); "
+                        + "start that one"
                 )
             }
             if found == 0 {
@@ -49,7 +50,8 @@ enum Schema {
             topic INTEGER NOT NULL, partition INTEGER NOT NULL, next INTEGER NOT NULL,
             PRIMARY KEY (topic, partition)) WITHOUT ROWID;
         CREATE TABLE records (
-            topic INTEGER NOT NULL, partition INTEGER NOT NULL, position INTEGER NOT NULL, time INTEGER NOT NULL,
+            topic INTEGER NOT NULL, partition INTEGER NOT NULL, position INTEGER NOT NULL,
+            time INTEGER NOT NULL,
             key BLOB NOT NULL, headers BLOB NOT NULL, value BLOB NOT NULL,
             PRIMARY KEY (topic, partition, position)) WITHOUT ROWID;
         CREATE TABLE progress (

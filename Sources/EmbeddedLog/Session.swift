@@ -2,8 +2,8 @@ import CLinux
 import Glibc
 import Pipeline
 
-/// A member's sign of life: a file that it holds locked. The kernel lets go of the lock when the process dies, so
-/// the others see a death at once and never mistake a living process for a dead one.
+/// A member's sign of life: a file that it holds locked. The kernel lets go of the lock when the process
+/// dies, so the others see a death at once and never mistake a living process for a dead one.
 final class Session: Sendable {
     let name: String
     private let file: CInt

@@ -1,7 +1,7 @@
 /// Reads JSON (RFC 8259) in one pass: strict, with UTF-8 checked everywhere, also in what is skipped.
 ///
-/// Refused beyond the grammar: lone surrogates, a member twice in one object (where its names are looked at), more
-/// than 64 levels. Integers beyond 64 bits are read as the nearest `Double`.
+/// Refused beyond the grammar: lone surrogates, a member twice in one object (where its names are looked at),
+/// more than 64 levels. Integers beyond 64 bits are read as the nearest `Double`.
 package struct JSONReader {
     package static let depthMax = 64
     let bytes: [UInt8]

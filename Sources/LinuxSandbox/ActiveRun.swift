@@ -4,7 +4,8 @@ import Pipeline
 import Synchronization
 
 /// One run from its request to its end: its pipes, what came out of them, and why it ends.
-// Safe: its maker hands it to the loop's inbox and forgets it; from then on only the loop's thread touches it.
+// Safe: its maker hands it to the loop's inbox and forgets it; from then on only the loop's thread touches
+// it.
 final class ActiveRun: @unchecked Sendable {
     enum Channel: UInt64 {
         case input, output, error, report, process

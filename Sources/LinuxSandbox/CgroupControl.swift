@@ -1,7 +1,8 @@
 import CLinux
 import Glibc
 
-/// Where this process may make control groups that limit memory and processes: v1's two hierarchies, or v2's one.
+/// Where this process may make control groups that limit memory and processes: v1's two hierarchies, or v2's
+/// one.
 struct CgroupControl: CustomStringConvertible {
     let isUnified: Bool
     /// Folders in which groups can be made; v1: memory, then pids.
@@ -40,8 +41,8 @@ struct CgroupControl: CustomStringConvertible {
         return groups
     }
 
-    /// A group with processes cannot be divided, so the worker's own must lie in one that was made for dividing:
-    /// systemd's DelegateSubgroup.
+    /// A group with processes cannot be divided, so the worker's own must lie in one that was made for
+    /// dividing: systemd's DelegateSubgroup.
     private static func unified(_ groups: [String: String]) -> CgroupControl? {
         guard let own = groups[""], let slash = own.lastIndex(of: "/") else { return nil }
         let base = String(own[..<slash])

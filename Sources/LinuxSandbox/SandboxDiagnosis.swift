@@ -29,7 +29,8 @@ package struct SandboxFinding: Sendable, Hashable {
 }
 
 package enum SandboxDiagnosis {
-    /// Looks at each layer, then runs a command through all of them. Takes some milliseconds, changes nothing.
+    /// Looks at each layer, then runs a command through all of them. Takes some milliseconds, changes
+    /// nothing.
     package static func examine(_ settings: LinuxSandbox.Settings = LinuxSandbox.Settings()) async
         -> [SandboxFinding]
     {
@@ -53,7 +54,8 @@ package enum SandboxDiagnosis {
             ("cgroup", SANDBOX_NAMESPACE_CGROUP, "skills do not see where the worker runs"),
         ]
         return kinds.map { kind in
-            // Root's sandboxes are born in the host's namespace, but each probe in a user namespace needs less.
+            // Root's sandboxes are born in the host's namespace, but each probe in a user namespace needs
+            // less.
             let error = sandbox_probe_namespaces(SANDBOX_NAMESPACE_USER.rawValue | kind.flag.rawValue)
             return SandboxFinding(
                 "namespace-\(kind.name)",
@@ -79,6 +81,7 @@ package enum SandboxDiagnosis {
     private static func seccomp() -> SandboxFinding {
         let error = sandbox_probe_seccomp()
         let filter = Result { () throws(SandboxError) in try SystemCallFilter() }
+        // Why it could not be built is said below.
         let built = (try? filter.get()).map {
             "\($0.allowedCount) system calls allowed, \($0.program.count / 8) instructions"
         }

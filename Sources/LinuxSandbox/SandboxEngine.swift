@@ -5,8 +5,8 @@ import Pipeline
 
 /// All runs in flight and the spawner that builds them; touched by its own thread only.
 ///
-/// A run goes: waiting (for the spawner to take its packet) → building → running (its pidfd is known) → finished,
-/// when the pidfd says that the whole tree is gone.
+/// A run goes: waiting (for the spawner to take its packet) → building → running (its pidfd is known) →
+/// finished, when the pidfd says that the whole tree is gone.
 final class SandboxEngine {
     /// Longest time between the request and the command's start.
     private static let buildNanoseconds: UInt64 = 20_000_000_000
@@ -295,7 +295,8 @@ final class SandboxEngine {
             run.fail(
                 SandboxError(
                     .unavailable(layer: "spawner"),
-                    "the sandbox's spawner ended: look for an out-of-memory kill in dmesg; it is started again"
+                    "the sandbox's spawner ended: look for an out-of-memory kill in dmesg; it is "
+                        + "started again"
                 )
             )
             if run.process < 0 { finish(run) }

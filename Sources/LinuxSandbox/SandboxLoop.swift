@@ -3,7 +3,8 @@ import Glibc
 import Pipeline
 import Synchronization
 
-/// The way to the one thread that starts, feeds, reads and ends every run; the thread's own state is `SandboxEngine`.
+/// The way to the one thread that starts, feeds, reads and ends every run; the thread's own state is
+/// `SandboxEngine`.
 final class SandboxLoop: Sendable {
     enum Command: Sendable {
         case start(ActiveRun)

@@ -140,7 +140,8 @@ struct SandboxRequest {
         return real.path
     }
 
-    /// The folder without symbolic links on the way, and which one it is; the folder itself may not be a link.
+    /// The folder without symbolic links on the way, and which one it is; the folder itself may not be a
+    /// link.
     private static func realPath(
         _ path: String,
         what: String

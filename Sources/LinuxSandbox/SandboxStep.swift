@@ -10,7 +10,8 @@ struct SandboxStep {
 
     private static let userNamespaces =
         "allow user namespaces (sysctl -w user.max_user_namespaces=65536; "
-        + "where it exists, kernel.unprivileged_userns_clone=1 and kernel.apparmor_restrict_unprivileged_userns=0), "
+        + "where it exists, kernel.unprivileged_userns_clone=1 and "
+        + "kernel.apparmor_restrict_unprivileged_userns=0), "
         + "or, in a container, let the outer seccomp profile pass clone, unshare, mount and pivot_root"
     private static let newKernel = "run Linux 5.12 or newer"
     private static let report =
@@ -86,7 +87,8 @@ struct SandboxStep {
         case (SANDBOX_STEP_WORKING_DIRECTORY, _):
             return SandboxError(
                 .invalid,
-                "working directory \(run.workingDirectory): \(words): name a folder that exists inside the sandbox"
+                "working directory \(run.workingDirectory): \(words): name a folder that exists inside "
+                    + "the sandbox"
             )
         default:
             return SandboxError(.unavailable(layer: known.layer), "\(known.layer): \(words): \(known.cure)")

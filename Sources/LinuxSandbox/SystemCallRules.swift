@@ -1,8 +1,8 @@
-/// Which system calls a skill may make, and how the others fail. What no list names fails as if the kernel did not
-/// have it (ENOSYS), so libraries fall back and calls of future kernels are off.
+/// Which system calls a skill may make, and how the others fail. What no list names fails as if the kernel
+/// did not have it (ENOSYS), so libraries fall back and calls of future kernels are off.
 enum SystemCallRules {
-    /// Allowed whatever their arguments: what shells, coreutils, python, node, git, curl and jq were seen to use,
-    /// and what their neighbours plainly need.
+    /// Allowed whatever their arguments: what shells, coreutils, python, node, git, curl and jq were seen to
+    /// use, and what their neighbours plainly need.
     static let allowed = words(
         """
         accept accept4 access alarm bind brk capget chdir chmod chown clock_getres clock_gettime
@@ -40,7 +40,8 @@ enum SystemCallRules {
                 0x5451, 0x5452, 0x802C_542A,
             ]
         ),
-        // Names, death signals, timer slack, subreaper, no_new_privs, huge pages, names of mappings; and questions.
+        // Names, death signals, timer slack, subreaper, no_new_privs, huge pages, names of mappings; and
+        // questions.
         ("prctl", 0, [1, 2, 3, 15, 16, 21, 23, 27, 29, 30, 36, 37, 38, 39, 41, 42, 0x5356_4D41]),
         // Thread-local storage: ARCH_SET_FS, ARCH_GET_FS.
         ("arch_prctl", 0, [0x1002, 0x1003]),
@@ -63,7 +64,8 @@ enum SystemCallRules {
         acct add_key adjtimex capset chroot clock_adjtime clock_settime fanotify_init ioperm iopl ioprio_get
         ioprio_set keyctl lookup_dcookie mlock mlock2 mlockall mount munlock munlockall name_to_handle_at
         perf_event_open ptrace quotactl reboot request_key sched_setaffinity sched_setattr sched_setparam
-        sched_setscheduler setdomainname setfsgid setfsuid setgid setgroups sethostname setns setregid setresgid
+        sched_setscheduler setdomainname setfsgid setfsuid setgid setgroups sethostname setns
+        setregid setresgid
         setresuid setreuid settimeofday setuid swapoff swapon syslog umount2 unshare vhangup
         """
     )

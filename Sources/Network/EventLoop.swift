@@ -4,10 +4,11 @@ import Synchronization
 
 /// One thread that waits on many descriptors (epoll) and runs Swift tasks in between.
 ///
-/// Everything a handler does happens on this thread, so handlers need no locks and must never block. A loop lives as
-/// long as the process: tasks may prefer it as their executor at any time.
+/// Everything a handler does happens on this thread, so handlers need no locks and must never block. A loop
+/// lives as long as the process: tasks may prefer it as their executor at any time.
 package final class EventLoop: TaskExecutor, @unchecked Sendable {
-    // Safe to share: `inbox` is locked, the descriptors never change, all else is touched on the loop's thread only.
+    // Safe to share: `inbox` is locked, the descriptors never change, all else is touched on the loop's
+    // thread only.
     private enum Work {
         case job(UnownedJob)
         case call(@Sendable () -> Void)

@@ -44,7 +44,8 @@ package enum Socket {
         return (descriptor, localPort(descriptor))
     }
 
-    /// The next waiting connection, and who it is from; nil when there is none, or no descriptor for it (`errno`).
+    /// The next waiting connection, and who it is from; nil when there is none, or no descriptor for it
+    /// (`errno`).
     package static func accept(_ listener: CInt) -> (descriptor: CInt, peer: String)? {
         var storage = sockaddr_storage()
         var length = socklen_t(MemoryLayout<sockaddr_storage>.size)

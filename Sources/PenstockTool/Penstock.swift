@@ -10,7 +10,8 @@ enum Penstock {
         name: "penstock",
         summary: "an event pipeline for chat agents",
         discussion: """
-            Events of chat platforms go onto a durable log, workers answer each exactly once, replies are delivered.
+            Events of chat platforms go onto a durable log, workers answer each exactly once, replies
+            are delivered.
             Without settings everything is in one process and one folder: start with penstock run.
             """,
         examples: [

@@ -9,7 +9,8 @@ struct JSONReaderTests {
             (#" {"b":1, "a":[true,false,null] } "#, #"{"a":[true,false,null],"b":1}"#),
             (#""\u00e9\ud83d\ude00\n""#, "\"é😀\\n\""),
             ("1E30", "1e+30"), ("4.50", "4.5"), ("2e-3", "0.002"), ("0.000000000000000000000000001", "1e-27"),
-            ("-0", "0"), ("9223372036854775807", "9223372036854775807"), ("1e21", "1e+21"), ("1e20", "100000000000000000000"),
+            ("-0", "0"), ("9223372036854775807", "9223372036854775807"), ("1e21", "1e+21"),
+            ("1e20", "100000000000000000000"),
             ("0.000001", "0.000001"), ("1e-7", "1e-7"), ("333333333.33333329", "333333333.3333333"),
         ]
     )
@@ -22,8 +23,10 @@ struct JSONReaderTests {
     @Test(
         "what is not JSON is refused",
         arguments: [
-            "", "{", "[1,]", "{\"a\":1,}", "01", "1.", ".5", "+1", "nul", "\"\\x\"", "\"\u{1}\"", "[1 2]", "{\"a\" 1}",
-            "\"\\ud800\"", "\"\\udc00\"", "1 2", "{\"a\":1,\"a\":2}", "1e999", "'a'", "\"abc", "[", "{\"a\":}", "-",
+            "", "{", "[1,]", "{\"a\":1,}", "01", "1.", ".5", "+1", "nul", "\"\\x\"", "\"\u{1}\"", "[1 2]",
+            "{\"a\" 1}",
+            "\"\\ud800\"", "\"\\udc00\"", "1 2", "{\"a\":1,\"a\":2}", "1e999", "'a'", "\"abc", "[",
+            "{\"a\":}", "-",
         ]
     )
     func refused(input: String) {
@@ -32,7 +35,9 @@ struct JSONReaderTests {
 
     @Test("bytes that are not UTF-8 are refused, also in what is passed over")
     func invalidUTF8() {
-        for bytes: [UInt8] in [[0xC0, 0x80], [0xED, 0xA0, 0x80], [0xF4, 0x90, 0x80, 0x80], [0xFF], [0xE2, 0x82]] {
+        for bytes: [UInt8] in [
+            [0xC0, 0x80], [0xED, 0xA0, 0x80], [0xF4, 0x90, 0x80, 0x80], [0xFF], [0xE2, 0x82],
+        ] {
             #expect(throws: JSONError.self) { try String(json: [0x22] + bytes + [0x22]) }
             let object = Array(#"{"id":"x","unknown":""#.utf8) + bytes + Array(#""}"#.utf8)
             #expect(throws: JSONError.self) { try Sample(json: object) }

@@ -3,7 +3,8 @@ import LinuxSandbox
 import Pipeline
 import Testing
 
-/// Every attack succeeds without a sandbox, else it proves nothing, and fails inside, whoever built the walls.
+/// Every attack succeeds without a sandbox, else it proves nothing, and fails inside, whoever built the
+/// walls.
 @Suite("Attacks")
 struct AttackTests {
     static let attacks = Attack.reach + Attack.escape + Attack.exhaust

@@ -3,7 +3,8 @@ import LinuxSandbox
 import Pipeline
 import Testing
 
-/// Whatever a command leaves behind is gone when `run` returns; seen from the host, by a mark in the command line.
+/// Whatever a command leaves behind is gone when `run` returns; seen from the host, by a mark in the command
+/// line.
 @Suite("Nothing lingers")
 struct LingerTests {
     static let survivors: [(name: String, script: String)] = [

@@ -1,7 +1,7 @@
 /// Writes Markdown in the markup of a chat platform.
 ///
-/// Line by line and by hand: models write a small part of Markdown, and what is not understood stays as it was
-/// written. Code is never changed but for the platform's escapes.
+/// Line by line and by hand: models write a small part of Markdown, and what is not understood stays as it
+/// was written. Code is never changed but for the platform's escapes.
 struct ChatMarkup {
     enum Dialect {
         /// mrkdwn, where `& < >` are escaped, and so nothing that a model writes can notify a channel.

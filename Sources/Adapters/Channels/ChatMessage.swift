@@ -11,7 +11,8 @@ package struct ChatMessage: Sendable, Hashable {
     package var role: Role
     package var text: String
     package var time: Timestamp
-    /// The event's id of a person's message, the reply's id of the agent's; lets the page see what it has already.
+    /// The event's id of a person's message, the reply's id of the agent's; lets the page see what it has
+    /// already.
     package var id: String?
 
     package init(role: Role, text: String, time: Timestamp, id: String?) {

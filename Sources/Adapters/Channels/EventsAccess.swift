@@ -3,7 +3,8 @@ import JSON
 import Pipeline
 import Topics
 
-/// Who may use `/v1/events` and `/v1/replies`: a bearer token, or a signature as Standard Webhooks defines it.
+/// Who may use `/v1/events` and `/v1/replies`: a bearer token, or a signature as Standard Webhooks defines
+/// it.
 package struct EventsAccess: Sendable {
     private let tokens: SecretSource
     private let secrets: SecretSource

@@ -4,8 +4,8 @@ import Topics
 
 /// `GET /v1/replies`: the replies of one conversation, waiting for the next one when there is none yet.
 ///
-/// `conversation` is the key that `/v1/events` answered with; `after` the `next` of the answer before (all that the
-/// log keeps when it is missing); `wait` 0 to 60 s, 30 when it is missing.
+/// `conversation` is the key that `/v1/events` answered with; `after` the `next` of the answer before (all
+/// that the log keeps when it is missing); `wait` 0 to 60 s, 30 when it is missing.
 package struct RepliesEndpoint: Sendable {
     package static let path = "/v1/replies"
 

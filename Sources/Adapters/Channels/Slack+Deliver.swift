@@ -148,7 +148,8 @@ extension Slack {
         case "token_revoked", "token_expired", "account_inactive", "invalid_auth", "not_authed",
             "missing_scope",
             "org_login_required", "ekm_access_denied":
-            // Nothing of this installation can be sent until somebody mends it; no reply is given up for that.
+            // Nothing of this installation can be sent until somebody mends it; no reply is given up for
+            // that.
             return .retry(after: .seconds(60), throttled: true, reason: "\(reason); check slack.bot_token")
         case .some(let error):
             return .failed(code: error, reason: reason)

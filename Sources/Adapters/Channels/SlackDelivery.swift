@@ -86,7 +86,8 @@ struct SlackDelivery {
         let text = SlackText(event["text"].string ?? "", me: me)
         let isNamed = me.map { names($0, in: event) } ?? false
         // Slack sends both `message` and `app_mention` for one mention, in any order: one key for both. Only
-        // when the text does not show the mention would the plain one hide it, so that one gets a key of its own.
+        // when the text does not show the mention would the plain one hide it, so that one gets a key of its
+        // own.
         let suffix = isMention && !isNamed ? ":mention" : ""
         guard !text.text.isEmpty || event["files"].elements.isEmpty else {
             var event = unsupported()
@@ -198,8 +199,8 @@ extension SlackDelivery {
         data.platform = "slack"
         data.account = account
         data.conversation = conversation
-        // In a channel every message may root a thread, and there the answer goes. A direct message is answered
-        // beneath it, unless its writer chose a thread.
+        // In a channel every message may root a thread, and there the answer goes. A direct message is
+        // answered beneath it, unless its writer chose a thread.
         let root = message["thread_ts"].word
         let thread = conversation.kind == .direct ? root : root ?? (ts.isEmpty ? nil : ts)
         data.thread = thread.map { EventThread(id: $0, isRoot: $0 == ts) }

@@ -71,8 +71,8 @@ package struct WebChatPage: Sendable {
         do throws(ReceiveError) {
             try hosts.check(request)
             let conversation = WebChat.address(of: try WebChat.session(of: request)).conversationKey
-            // The end first: a reply before it is in the history, one after it comes by the stream, and one that
-            // is in both is known by its id.
+            // The end first: a reply before it is in the history, one after it comes by the stream, and one
+            // that is in both is known by its id.
             let end: Int64
             do throws(EventLogError) {
                 end = try await replies.end(of: conversation)

@@ -105,7 +105,8 @@ package struct WebChatStream: Sendable {
         var shown = WebChatShown()
         for await _ in signal.raised {
             var output = signal.takeBeat() ? Array(": \n\n".utf8) : []
-            // The turn before the replies: a reply that is committed in between then supersedes what is shown.
+            // The turn before the replies: a reply that is committed in between then supersedes what is
+            // shown.
             shown.update(to: live.current(conversation), writing: &output)
             for placed in try await watcher.next() {
                 output += ServerSentEvent.bytes("reply", id: "\(placed.offset)", Self.json(placed.reply))

@@ -3,8 +3,8 @@ package import Pipeline
 
 /// No model at all: a router of commands, so that the whole pipeline runs and can be tried without one.
 ///
-/// A pure function of the request. Commands become the same tool calls that a model would make, and a tool's result
-/// is the answer.
+/// A pure function of the request. Commands become the same tool calls that a model would make, and a tool's
+/// result is the answer.
 package struct OfflineModel: ModelProvider {
     package let name = "offline"
     package let determinism = ModelDeterminism.deterministic

@@ -3,8 +3,8 @@ import Dispatch
 import Glibc
 package import Pipeline
 
-/// Objects as files of one folder, for one machine: every put is atomic and synced to the disk, and conditions hold
-/// between processes too.
+/// Objects as files of one folder, for one machine: every put is atomic and synced to the disk, and
+/// conditions hold between processes too.
 ///
 /// Key `a/b` is the file `objects/a/b,`: the comma, which no key has, keeps `a` and `a/b` apart.
 package final class FolderStore: ObjectStore {

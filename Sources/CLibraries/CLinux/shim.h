@@ -1,7 +1,7 @@
 // Parts of Linux's C interface that Swift's Glibc module leaves out.
 //
-// Without _GNU_SOURCE: with it, types such as fd_set differ from those in Swift's own Glibc module, and the compiler
-// refuses to mix them. What only _GNU_SOURCE declares is declared by hand below.
+// Without _GNU_SOURCE: with it, types such as fd_set differ from those in Swift's own Glibc module, and the
+// compiler refuses to mix them. What only _GNU_SOURCE declares is declared by hand below.
 #pragma once
 #include <fcntl.h>
 #include <netinet/in.h>

@@ -1,9 +1,9 @@
-// The sandbox's spawner: a small process that builds each sandbox, so that neither the size of the worker's memory
-// nor its threads matter, and nothing of it (environment, descriptors, memory) is ever near a skill.
+// The sandbox's spawner: a small process that builds each sandbox, so that neither the size of the worker's
+// memory nor its threads matter, and nothing of it (environment, descriptors, memory) is ever near a skill.
 //
-// The worker starts one spawner, sends it a filter and then requests over a SOCK_SEQPACKET pair, and gets one reply
-// for each, with a pidfd of the sandbox's pid 1. When that pidfd becomes readable, every process of the sandbox is
-// gone. When either side of the pair closes, the spawner and every sandbox die.
+// The worker starts one spawner, sends it a filter and then requests over a SOCK_SEQPACKET pair, and gets one
+// reply for each, with a pidfd of the sandbox's pid 1. When that pidfd becomes readable, every process of the
+// sandbox is gone. When either side of the pair closes, the spawner and every sandbox die.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -57,8 +57,8 @@ enum sandbox_step {
 
 enum sandbox_message { SANDBOX_HELLO = 1, SANDBOX_RUN = 2 };
 
-// First packet to the spawner; `filter_bytes` bytes of BPF follow. `is_lenient` lets it do without Landlock and
-// without a time namespace where the kernel has none; otherwise their absence is a failed step.
+// First packet to the spawner; `filter_bytes` bytes of BPF follow. `is_lenient` lets it do without Landlock
+// and without a time namespace where the kernel has none; otherwise their absence is a failed step.
 struct sandbox_hello {
     uint32_t message;
     uint32_t filter_bytes;
@@ -77,7 +77,8 @@ enum sandbox_descriptor {
 };
 
 // A command; then, each ended by a NUL byte: `candidates` paths to try, `arguments`, `variables`, the working
-// directory, the workspace ("" for one in memory), and for each of `mounts` its folder here and its path inside.
+// directory, the workspace ("" for one in memory), and for each of `mounts` its folder here and its path
+// inside.
 struct sandbox_request {
     uint32_t message;
     uint32_t candidates;
@@ -117,8 +118,8 @@ struct sandbox_report {
 };
 
 // Starts a spawner from this program's own file, with an empty environment; 0, or errno.
-// The control socket is close-on-exec and non-blocking. `user`, unless 0, is who a spawner started by root becomes
-// for good.
+// The control socket is close-on-exec and non-blocking. `user`, unless 0, is who a spawner started by root
+// becomes for good.
 int sandbox_spawner_start(const char *executable, uint32_t user, int *control, int *process);
 
 // Sends one packet with descriptors; bytes sent, or -errno.

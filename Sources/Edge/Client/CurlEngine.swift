@@ -4,8 +4,8 @@ import Glibc
 import Pipeline
 import Synchronization
 
-/// Drives libcurl on one thread with epoll. Transfers are spread over shards, because libcurl walks all connections of
-/// a handle at every start.
+/// Drives libcurl on one thread with epoll. Transfers are spread over shards, because libcurl walks all
+/// connections of a handle at every start.
 final class CurlEngine: @unchecked Sendable {
     // Safe to share: `inbox` is locked; all else is touched on the engine's thread once it runs.
     private enum Order {

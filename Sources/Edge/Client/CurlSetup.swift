@@ -1,7 +1,8 @@
 import CCurl
 import Pipeline
 
-/// Turns a request into libcurl's options. Each line has its reason: libcurl's defaults are a browser's, not ours.
+/// Turns a request into libcurl's options. Each line has its reason: libcurl's defaults are a browser's, not
+/// ours.
 struct CurlSetup: Sendable {
     let userAgent: String
     /// Nil for none; never taken from the environment unseen.

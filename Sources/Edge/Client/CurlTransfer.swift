@@ -4,7 +4,8 @@ import Synchronization
 
 /// One request on its way: what libcurl's callbacks fill in, and what its caller waits for.
 final class CurlTransfer: @unchecked Sendable {
-    // Safe to share: `state` is locked; `easy`, `body` and `list` belong to the engine's thread once it has started.
+    // Safe to share: `state` is locked; `easy`, `body` and `list` belong to the engine's thread once it has
+    // started.
     enum Outcome {
         case response(HTTPResponse)
         case failure(HTTPTransportError)

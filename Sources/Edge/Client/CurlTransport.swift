@@ -1,6 +1,7 @@
 package import Pipeline
 
-/// HTTP requests by libcurl. One transport is one pool of connections with its own limit; make one for each purpose.
+/// HTTP requests by libcurl. One transport is one pool of connections with its own limit; make one for each
+/// purpose.
 package final class CurlTransport: HTTPTransport {
     private let engine: CurlEngine
     private let places: Places

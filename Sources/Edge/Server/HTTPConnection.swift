@@ -3,8 +3,8 @@ import Network
 import Pipeline
 import Telemetry
 
-/// One connection: reads requests, has them answered one at a time, writes the answers. Touched on the loop's thread
-/// only.
+/// One connection: reads requests, has them answered one at a time, writes the answers. Touched on the loop's
+/// thread only.
 final class HTTPConnection: EventLoopHandler, @unchecked Sendable {
     // Safe to share: after `init` all happens on the loop's thread.
     private enum Phase {
@@ -13,7 +13,8 @@ final class HTTPConnection: EventLoopHandler, @unchecked Sendable {
         case handling
         /// A stream's body is being written by its task.
         case streaming(Task<Void, Never>)
-        /// The last answer is on its way, or sent; what still comes is thrown away until the other side closes.
+        /// The last answer is on its way, or sent; what still comes is thrown away until the other side
+        /// closes.
         case lingering
         case closed
     }

@@ -1,9 +1,11 @@
 package import Pipeline
 
-/// Reads HTTP/1.1 requests from bytes as they come: a value, so that any split of the input gives the same requests.
+/// Reads HTTP/1.1 requests from bytes as they come: a value, so that any split of the input gives the same
+/// requests.
 ///
-/// Strict where leniency lets one request hide in another: CRLF only, no folding, no space before a colon, exactly
-/// one Host, Content-Length in digits and once, Transfer-Encoding only `chunked` and never beside a length.
+/// Strict where leniency lets one request hide in another: CRLF only, no folding, no space before a colon,
+/// exactly one Host, Content-Length in digits and once, Transfer-Encoding only `chunked` and never beside a
+/// length.
 package struct HTTPRequestParser: Sendable {
     package struct Limits: Sendable, Hashable {
         package var headBytesMax: Int

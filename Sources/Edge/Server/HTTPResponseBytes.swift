@@ -37,7 +37,8 @@ enum HTTPResponseBytes {
         ["content-length", "transfer-encoding", "connection"].contains(name.lowercased())
     }
 
-    /// A line end in a value would end the field, and let whoever chose the value write the rest of the answer.
+    /// A line end in a value would end the field, and let whoever chose the value write the rest of the
+    /// answer.
     private static func isSafe(_ text: String) -> Bool {
         text.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F || $0 == 0x09 }
     }

@@ -77,8 +77,8 @@ package final class HTTPServer: Sendable {
         return port
     }
 
-    /// Takes no new connection, lets requests under way be answered, and closes; returns when all is closed, or after
-    /// the duration.
+    /// Takes no new connection, lets requests under way be answered, and closes; returns when all is closed,
+    /// or after the duration.
     package func drain(within duration: Duration) async {
         for (loop, acceptor) in zip(loops, acceptors.withLock { $0 }) { loop.execute { acceptor.drain() } }
         let end = ContinuousClock.now + duration

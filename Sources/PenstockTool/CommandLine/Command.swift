@@ -1,5 +1,5 @@
-/// One command of the tree: what it is called, what it takes, what it does. Help, errors and completions come from
-/// this table.
+/// One command of the tree: what it is called, what it takes, what it does. Help, errors and completions come
+/// from this table.
 struct Command: Sendable {
     struct Option: Sendable {
         let name: String

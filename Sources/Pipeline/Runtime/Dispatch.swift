@@ -1,8 +1,8 @@
-/// Which record may be handled next, as a value: one of each key at a time and in order, many keys at once, within
-/// limits. It knows no task and no log.
+/// Which record may be handled next, as a value: one of each key at a time and in order, many keys at once,
+/// within limits. It knows no task and no log.
 ///
-/// A key is busy from the start of its record until that record's outputs are committed, so that what is visible of
-/// a conversation is always in order.
+/// A key is busy from the start of its record until that record's outputs are committed, so that what is
+/// visible of a conversation is always in order.
 package struct Dispatch: Sendable {
     package struct Limits: Sendable, Hashable {
         /// Records handled at a time.

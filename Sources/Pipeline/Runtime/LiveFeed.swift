@@ -16,8 +16,8 @@ package enum LivePart: Sendable, Hashable {
 
 /// What a turn is doing right now, for people who watch: provisional, superseded by the committed reply.
 ///
-/// Within one process. It keeps the state of turns under way and not their history, so a watcher who comes late
-/// or reads slowly misses nothing and nothing piles up.
+/// Within one process. It keeps the state of turns under way and not their history, so a watcher who comes
+/// late or reads slowly misses nothing and nothing piles up.
 package final class LiveFeed: Sendable {
     private struct Entry {
         var turn: LiveTurn?

@@ -1,10 +1,11 @@
 import Synchronization
 import Telemetry
 
-/// Runs a stage on the records of a group's topics: owns the consumer, keeps order per key, commits outputs with
-/// progress.
+/// Runs a stage on the records of a group's topics: owns the consumer, keeps order per key, commits outputs
+/// with progress.
 ///
-/// One loop decides; everything that waits (the consumer, the stage, the commit) runs beside it and reports to it.
+/// One loop decides; everything that waits (the consumer, the stage, the commit) runs beside it and reports
+/// to it.
 package final class Runner: Sendable {
     package struct Settings: Sendable {
         package var limits: Dispatch.Limits
@@ -78,7 +79,8 @@ package final class Runner: Sendable {
         }
     }
 
-    /// Runs until `stop`, or until the task is cancelled; joins again whenever the group has shut this member out.
+    /// Runs until `stop`, or until the task is cancelled; joins again whenever the group has shut this member
+    /// out.
     package func run() async {
         while !isDone {
             do throws(EventLogError) {

@@ -104,7 +104,8 @@ struct SettingsReader {
         guard let duration = Self.duration(text), range.contains(duration) else {
             throw error(
                 key,
-                "expected a duration such as 500ms, 30s, 5m or 2h, from \(range.lowerBound) to \(range.upperBound)"
+                "expected a duration such as 500ms, 30s, 5m or 2h, from \(range.lowerBound) to "
+                    + "\(range.upperBound)"
             )
         }
         return duration

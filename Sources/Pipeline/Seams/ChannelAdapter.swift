@@ -11,8 +11,8 @@ package protocol ChannelAdapter: Sendable {
     /// Whether it delivers replies to that platform: its own, and for a generic adapter a family of names.
     func serves(_ platform: String) -> Bool
 
-    /// Verifies the raw bytes and normalizes. Pure: the same request at the same time gives the same reception
-    /// but for event ids. Nothing is appended when it throws.
+    /// Verifies the raw bytes and normalizes. Pure: the same request at the same time gives the same
+    /// reception but for event ids. Nothing is appended when it throws.
     func receive(_ request: HTTPRequest, at now: Timestamp) throws(ReceiveError) -> Reception
 
     /// Sends one chunk of a reply, one request at a time. Never sends twice by itself.
@@ -21,7 +21,8 @@ package protocol ChannelAdapter: Sendable {
     /// Pieces that the reply must be sent in, in order; at least one. Pure.
     func chunks(of reply: Reply) -> [String]
 
-    /// Asks the platform whether a delivery whose outcome is unknown arrived. `.ambiguous` when it cannot tell.
+    /// Asks the platform whether a delivery whose outcome is unknown arrived. `.ambiguous` when it cannot
+    /// tell.
     func reconcile(_ delivery: Delivery, over transport: any HTTPTransport) async -> DeliveryResult
 }
 
@@ -110,7 +111,8 @@ package enum DeliveryResult: Sendable, Hashable {
     case confirmed(platformID: String)
     /// Not sent, and not by trying again either; `code` is the platform's word for it.
     case failed(code: String, reason: String)
-    /// Not sent; again no sooner than `after` (nil: our own backoff). `throttled` does not count as an attempt.
+    /// Not sent; again no sooner than `after` (nil: our own backoff). `throttled` does not count as an
+    /// attempt.
     case retry(after: Duration?, throttled: Bool, reason: String)
     /// Sent perhaps: no answer came.
     case ambiguous(reason: String)

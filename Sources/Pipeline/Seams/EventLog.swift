@@ -7,8 +7,8 @@ package import Topics
 /// - A record is readable only once it is durable and its transaction has committed.
 /// - Offsets of a partition rise; they may have gaps.
 package protocol EventLog: Sendable {
-    /// Tells this log from every other, also from one created anew under the same address or folder, whose offsets
-    /// start again. At most 64 bytes of `A-Z a-z 0-9 . _ -`.
+    /// Tells this log from every other, also from one created anew under the same address or folder, whose
+    /// offsets start again. At most 64 bytes of `A-Z a-z 0-9 . _ -`.
     var identity: String { get }
 
     /// Most bytes of one record: key, value and headers together.
@@ -24,8 +24,8 @@ package protocol EventLog: Sendable {
 
     /// Reads records from the first one at or after the offset, without a group.
     ///
-    /// Returns as soon as there is one, or an empty page after `wait`. Offsets before the first kept record start
-    /// there. A page's `next` is where to go on; it moves past gaps.
+    /// Returns as soon as there is one, or an empty page after `wait`. Offsets before the first kept record
+    /// start there. A page's `next` is where to go on; it moves past gaps.
     func read(
         _ partition: TopicPartition,
         from offset: Int64,
@@ -51,8 +51,8 @@ package protocol EventLog: Sendable {
 
 /// A member of a group. One task calls `next` in a loop; `commit` may run beside it, one at a time.
 ///
-/// Exactly once: `commit` makes outputs visible and inputs done in one atomic step, and only while this member
-/// owns the inputs' partitions. What was not committed is delivered again, to this member or another.
+/// Exactly once: `commit` makes outputs visible and inputs done in one atomic step, and only while this
+/// member owns the inputs' partitions. What was not committed is delivered again, to this member or another.
 package protocol LogConsumer: Sendable {
     /// The next thing that happened, in order; waits for it. `.left` after `leave`, for ever.
     func next() async throws(EventLogError) -> ConsumerEvent
@@ -60,9 +60,9 @@ package protocol LogConsumer: Sendable {
     /// Appends the outputs of all completions and marks their inputs done, all or none, in the given order.
     ///
     /// Completions whose assignment has ended are left out; returns those that took effect. After it returns,
-    /// the `progress` of their assignments is current. Errors: `.unavailable`, nothing took effect as far as is
-    /// known: commit the same completions again; `.fenced`, this member is out of the group and nothing took
-    /// effect: leave and join again; `.invalid`, an output can never be stored.
+    /// the `progress` of their assignments is current. Errors: `.unavailable`, nothing took effect as far as
+    /// is known: commit the same completions again; `.fenced`, this member is out of the group and nothing
+    /// took effect: leave and join again; `.invalid`, an output can never be stored.
     func commit(_ completions: [Completion]) async throws(EventLogError) -> [Completion]
 
     /// Stops delivery from the assignment's partition; records already handed over stay valid.
@@ -91,7 +91,8 @@ package enum ConsumerEvent: Sendable {
 package struct GroupMembership: Sendable, Hashable {
     package var group: String
     package var topics: [String]
-    /// Stable name of this member, unique in the group: a restart under the same name takes over its partitions.
+    /// Stable name of this member, unique in the group: a restart under the same name takes over its
+    /// partitions.
     package var member: String
 
     package init(group: String, topics: [String], member: String) {

@@ -1,7 +1,8 @@
 /// Sends HTTP requests to other people's servers. Adapters and models open no sockets: they get one of these.
 ///
 /// Contract:
-/// - A request is sent at most once: a connection that fails after the request may have been read by the other
+/// - A request is sent at most once: a connection that fails after the request may have been read by the
+///   other
 ///   side is `.interrupted`, never a silent second send.
 /// - Redirects are not followed; the 3xx response is returned.
 /// - Any status is a response, not an error.
@@ -10,11 +11,12 @@ package protocol HTTPTransport: Sendable {
     /// Sends the request and returns the whole response.
     func send(_ request: HTTPRequest, limits: HTTPLimits) async throws(HTTPTransportError) -> HTTPResponse
 
-    /// Sends the request; `receive` gets each piece of a 2xx body as it arrives, in order, one call at a time.
+    /// Sends the request; `receive` gets each piece of a 2xx body as it arrives, in order, one call at a
+    /// time.
     ///
-    /// The transfer waits (with bounded buffering) while `receive` runs. The returned response has an empty body
-    /// when the status was 2xx, and the whole body otherwise. An error thrown by `receive` ends the transfer and
-    /// arrives as `.cancelled`; the caller keeps its own error.
+    /// The transfer waits (with bounded buffering) while `receive` runs. The returned response has an empty
+    /// body when the status was 2xx, and the whole body otherwise. An error thrown by `receive` ends the
+    /// transfer and arrives as `.cancelled`; the caller keeps its own error.
     func stream(
         _ request: HTTPRequest,
         limits: HTTPLimits,

@@ -2,9 +2,9 @@ import JSON
 
 /// Thinks: one request in, one answer out, its text streamed on the way.
 ///
-/// Contract: one call is one request to the provider, retries included only where nothing was answered yet; the
-/// returned response is the whole answer, whatever was streamed; cancelling the task ends the request and throws
-/// `.cancelled`.
+/// Contract: one call is one request to the provider, retries included only where nothing was answered yet;
+/// the returned response is the whole answer, whatever was streamed; cancelling the task ends the request and
+/// throws `.cancelled`.
 package protocol ModelProvider: Sendable {
     /// For turn records and people: `offline`, `openai:gpt-5`, `anthropic:claude-…`.
     var name: String { get }

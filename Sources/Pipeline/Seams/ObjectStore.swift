@@ -1,14 +1,14 @@
 /// Objects by key, with conditional writes, in S3's terms.
 ///
-/// Contract, held by a conformance suite: a put is atomic and durable once it returns; of any number of puts with
-/// `.absent` on one key exactly one is `.stored`; a get after a put sees it; lists are in rising byte order of the
-/// keys. Keys are 1…900 bytes of `A-Z a-z 0-9 . _ ~ % = - /`, no empty, `.` or `..` segment.
+/// Contract, held by a conformance suite: a put is atomic and durable once it returns; of any number of puts
+/// with `.absent` on one key exactly one is `.stored`; a get after a put sees it; lists are in rising byte
+/// order of the keys. Keys are 1…900 bytes of `A-Z a-z 0-9 . _ ~ % = - /`, no empty, `.` or `..` segment.
 package protocol ObjectStore: Sendable {
     /// Nil when there is no such object.
     func get(_ key: String) async throws(ObjectStoreError) -> StoredObject?
 
-    /// A put that failed with `.unreachable` may have taken effect; putting the same body again is always safe,
-    /// and a caller that needs to know who won puts an id of its own into the body.
+    /// A put that failed with `.unreachable` may have taken effect; putting the same body again is always
+    /// safe, and a caller that needs to know who won puts an id of its own into the body.
     func put(
         _ key: String,
         _ body: [UInt8],
@@ -45,8 +45,8 @@ package enum PutCondition: Sendable, Hashable {
 
 package enum PutResult: Sendable, Hashable {
     case stored(etag: String)
-    /// The condition did not hold; nothing was written by this call, or by an earlier try of it whose response was
-    /// lost: compare the body to tell.
+    /// The condition did not hold; nothing was written by this call, or by an earlier try of it whose
+    /// response was lost: compare the body to tell.
     case conditionFailed
 }
 

@@ -1,5 +1,5 @@
-/// Which partition a key belongs to: Kafka's murmur2, as Java's clients and librdkafka's `murmur2_random` do it,
-/// so that producers in other languages put a conversation into the same partition.
+/// Which partition a key belongs to: Kafka's murmur2, as Java's clients and librdkafka's `murmur2_random` do
+/// it, so that producers in other languages put a conversation into the same partition.
 package enum Partitioner {
     /// - Precondition: the key is not empty and there is at least one partition.
     package static func partition(of key: [UInt8], among partitions: Int32) -> Int32 {

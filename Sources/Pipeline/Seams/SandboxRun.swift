@@ -52,8 +52,8 @@ package enum SandboxNetwork: Sendable, Hashable {
     case none
 }
 
-/// What one run may use; a limit that is met ends the run with an outcome that names it, or makes the system call
-/// fail that asked for more (processes, open files, space in memory), and then the command decides.
+/// What one run may use; a limit that is met ends the run with an outcome that names it, or makes the system
+/// call fail that asked for more (processes, open files, space in memory), and then the command decides.
 package struct SandboxLimits: Sendable, Hashable {
     /// Counted from the start of the command.
     package var wallClock: Duration
@@ -91,7 +91,8 @@ package struct SandboxLimits: Sendable, Hashable {
         self.outputBytesPerStream = outputBytesPerStream
     }
 
-    /// 30 s, 30 s of processor time, 512 MiB, 128 processes, 256 open files, 64 MiB a file and in memory, 1 MiB a stream.
+    /// 30 s, 30 s of processor time, 512 MiB, 128 processes, 256 open files, 64 MiB a file and in memory, 1
+    /// MiB a stream.
     package static let standard = Self(
         wallClock: .seconds(30),
         cpuTime: .seconds(30),

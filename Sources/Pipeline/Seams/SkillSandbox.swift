@@ -1,7 +1,8 @@
 /// Runs one command behind walls: its own file tree, processes, network and limits.
 ///
 /// Contract:
-/// - The whole process tree is gone when `run` returns or throws, cancellation included; the workspace is then
+/// - The whole process tree is gone when `run` returns or throws, cancellation included; the workspace is
+///   then
 ///   nobody's but the caller's and may be read.
 /// - A command that exits with any status, dies by a signal, or meets a limit is an outcome, not an error. An
 ///   error means that the command was not run, or that the caller cancelled.
@@ -11,9 +12,9 @@
 package protocol SkillSandbox: Sendable {
     /// Runs the command to its end.
     ///
-    /// `output` gets each piece of the command's output as it arrives, in order for each stream, one call at a
-    /// time, never beyond `limits.outputBytesPerStream`. It is called on a thread that serves every run, so it
-    /// only hands the bytes on. Cancelling the calling task kills the tree and throws `.cancelled`.
+    /// `output` gets each piece of the command's output as it arrives, in order for each stream, one call at
+    /// a time, never beyond `limits.outputBytesPerStream`. It is called on a thread that serves every run, so
+    /// it only hands the bytes on. Cancelling the calling task kills the tree and throws `.cancelled`.
     func run(
         _ run: SandboxRun,
         output: @escaping @Sendable (SandboxStream, [UInt8]) -> Void
@@ -27,7 +28,8 @@ package enum SandboxStream: String, Sendable, Hashable {
 
 package struct SandboxError: Error, Hashable {
     package enum Kind: Sendable, Hashable {
-        /// The machine lacks a layer of the sandbox; nothing was run. Mending the machine helps, trying again does not.
+        /// The machine lacks a layer of the sandbox; nothing was run. Mending the machine helps, trying again
+        /// does not.
         case unavailable(layer: String)
         /// The machine is short of something for now (processes, memory, open files); nothing was run.
         case busy

@@ -1,7 +1,7 @@
 import YAML
 
-/// A SKILL.md taken apart: the frontmatter's fields and the body. Tolerant, because more than half of the published
-/// skills break the format's own rules and still mean something.
+/// A SKILL.md taken apart: the frontmatter's fields and the body. Tolerant, because more than half of the
+/// published skills break the format's own rules and still mean something.
 package struct SkillDocument: Sendable, Hashable {
     package var name: String?
     package var description: String?

@@ -1,12 +1,14 @@
 import Glibc
 
-/// Finds skills below folders and loads them. A skill that cannot be loaded is a diagnostic and hides no other.
+/// Finds skills below folders and loads them. A skill that cannot be loaded is a diagnostic and hides no
+/// other.
 package enum SkillLoader {
     package static let depthMax = 6
     package static let foldersMax = 2_000
     package static let documentBytesMax = 1 << 20
 
-    /// - Parameter roots: later ones win where two skills have one name. A root that is itself a skill counts as one.
+    /// - Parameter roots: later ones win where two skills have one name. A root that is itself a skill counts
+    ///   as one.
     package static func load(_ roots: [String]) -> SkillCatalog {
         var skills: [Skill] = []
         var diagnostics: [SkillDiagnostic] = []

@@ -4,8 +4,8 @@ import Topics
 
 /// Takes one reply to its platform, piece by piece, and says what became of it.
 ///
-/// The ledger in the object store is written around each send: an entry without an outcome means that the send may
-/// have happened, and then the platform is asked before anything is sent again.
+/// The ledger in the object store is written around each send: an entry without an outcome means that the
+/// send may have happened, and then the platform is asked before anything is sent again.
 package struct DeliverStage: RecordStage {
     package struct Settings: Sendable, Hashable {
         /// Tries of one piece that count; being throttled does not.

@@ -18,8 +18,8 @@ package struct DeliveryLedger: Sendable {
 
     package func entry(of delivery: Delivery) async throws(ObjectStoreError) -> Entry? {
         guard let object = try await objects.get(key(delivery)) else { return nil }
+        // What is not readable as sent means that an answer was never noted.
         guard let value = try? JSONValue(json: object.body), value["sent"]?.boolValue == true else {
-            // Not readable as sent means that an answer was never noted.
             return .started
         }
         return .sent(platformID: value["platform_id"]?.stringValue ?? "")

@@ -1,8 +1,8 @@
 import JSON
 package import Topics
 
-// CloudEvents 1.0, Kafka protocol binding, binary mode: attributes are `ce_` headers in plain UTF-8, the data is the
-// value, and the key is `partitionkey`.
+// CloudEvents 1.0, Kafka protocol binding, binary mode: attributes are `ce_` headers in plain UTF-8, the data
+// is the value, and the key is `partitionkey`.
 extension InboundEvent {
     package func record(topic: String) -> NewRecord {
         var headers = [
@@ -57,8 +57,8 @@ extension InboundEvent {
         return attributes
     }
 
-    /// The record's key decides, whatever `partitionkey` says, because the order does; it is empty for an event that
-    /// is not on the log yet. `recordedtime` is for an event that does not say it.
+    /// The record's key decides, whatever `partitionkey` says, because the order does; it is empty for an
+    /// event that is not on the log yet. `recordedtime` is for an event that does not say it.
     package init(_ form: CloudEventForm, key: String, recordedtime: Timestamp) throws(EventDecodingError) {
         let type = EventType(attribute: try form.required("type"))
         let id = try form.required("id")

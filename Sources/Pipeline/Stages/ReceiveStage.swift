@@ -4,8 +4,9 @@ package import Topics
 
 /// Takes a platform's request to the log: verify, normalize, append, and only then answer.
 ///
-/// Every 2xx answer says in `Penstock-Delivery` what became of the request: `durable; id=…` once it is on the log,
-/// `duplicate; id=…` when it surely was there before, `ignored; reason=…` when there was nothing to append.
+/// Every 2xx answer says in `Penstock-Delivery` what became of the request: `durable; id=…` once it is on the
+/// log, `duplicate; id=…` when it surely was there before, `ignored; reason=…` when there was nothing to
+/// append.
 package struct ReceiveStage: Sendable {
     package static let deliveryField = "Penstock-Delivery"
     /// Beyond this many, the field says the count only.

@@ -2,7 +2,8 @@ import Telemetry
 import Topics
 
 extension TurnRun {
-    /// The store does not answer: the conversation waits, and with it its partition's position; late, not lost.
+    /// The store does not answer: the conversation waits, and with it its partition's position; late, not
+    /// lost.
     mutating func park(_ failure: TurnFailure) async throws(TurnFailure) {
         stage.metrics.parked.increment()
         stage.logger.warning("Turn waits for the store", metadata: [LogKeys.error: failure.detail])

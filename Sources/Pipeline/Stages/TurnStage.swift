@@ -2,7 +2,8 @@ import JSON
 import Telemetry
 import Topics
 
-/// Takes one event to its turn: runs the protocol of `TurnProtocol` against the store, and the agent in between.
+/// Takes one event to its turn: runs the protocol of `TurnProtocol` against the store, and the agent in
+/// between.
 package struct TurnStage: RecordStage {
     let agent: Agent
     let store: TurnStore

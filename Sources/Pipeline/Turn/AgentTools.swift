@@ -25,7 +25,8 @@ package struct AgentTools: Sendable {
         definitions = Self.define(skills)
     }
 
-    /// Runs one call. What the model got wrong is told to the model; only what no retry by the model can mend throws.
+    /// Runs one call. What the model got wrong is told to the model; only what no retry by the model can mend
+    /// throws.
     package func run(
         _ call: ModelToolCall,
         draft: inout TurnDraft,
@@ -49,7 +50,8 @@ package struct AgentTools: Sendable {
             )
         default:
             return .error(
-                "There is no tool \"\(call.name)\". Use one of: \(definitions.map(\.name).joined(separator: ", "))."
+                "There is no tool \"\(call.name)\". Use one of: "
+                    + "\(definitions.map(\.name).joined(separator: ", "))."
             )
         }
     }
@@ -151,8 +153,8 @@ extension AgentTools {
             ModelTool(
                 name: ToolName.runSkill,
                 description: """
-                    Run a skill in its sandbox: its own script with "arguments", or any shell "command" with the \
-                    skill's folder at /skills/NAME. No network. Files in /work are kept for later.
+                    Run a skill in its sandbox: its own script with "arguments", or any shell "command" \
+                    with the skill's folder at /skills/NAME. No network. Files in /work are kept for later.
                     """,
                 parameters: object(
                     [

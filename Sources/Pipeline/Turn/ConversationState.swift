@@ -2,7 +2,8 @@ import Crypto
 package import JSON
 package import Topics
 
-/// What a conversation is after a turn: a pure fold of its events and of what the model and the skills gave back.
+/// What a conversation is after a turn: a pure fold of its events and of what the model and the skills gave
+/// back.
 package struct ConversationState: JSONObjectCoded, Hashable {
     package var conversation = ""
     package var turn: Int64 = 0
@@ -110,7 +111,8 @@ package struct RecentKeys: JSONCoded, Hashable {
         SHA256.hash(Array(key.utf8)).prefix(8).reduce(0) { $0 << 8 | UInt64($1) }
     }
 
-    // As JSON one base64 string, 8 bytes a hash: a fifth of what an array of numbers would take in every snapshot.
+    // As JSON one base64 string, 8 bytes a hash: a fifth of what an array of numbers would take in every
+    // snapshot.
     package init(from reader: inout JSONReader) throws(JSONError) {
         guard let bytes = Base64.decode(try String(from: &reader)), bytes.count % 8 == 0 else {
             throw reader.error("not base64 of 8-byte hashes")

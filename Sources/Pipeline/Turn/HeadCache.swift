@@ -2,8 +2,8 @@ import Synchronization
 
 /// The newest slots of conversations at work, so that a warm conversation reads nothing.
 ///
-/// An entry is good only under the assignment it was made under: while the partition was elsewhere, somebody else
-/// may have gone on. Evicts the oldest entry when full.
+/// An entry is good only under the assignment it was made under: while the partition was elsewhere, somebody
+/// else may have gone on. Evicts the oldest entry when full.
 package final class HeadCache: Sendable {
     private struct Entry {
         let slot: Slot

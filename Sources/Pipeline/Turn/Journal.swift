@@ -27,8 +27,8 @@ package struct JournalEntry: JSONObjectCoded, Hashable {
     )
 }
 
-/// Runs the steps of one turn, each at most once for its result: what a worker before us finished is taken from the
-/// journal, what we finish goes there before the turn goes on.
+/// Runs the steps of one turn, each at most once for its result: what a worker before us finished is taken
+/// from the journal, what we finish goes there before the turn goes on.
 package struct StepRecorder: Sendable {
     /// Results up to this size travel in the turn record; larger ones are blobs that it names.
     package static let inlineBytesMax = 16 * 1_024
@@ -68,7 +68,8 @@ package struct StepRecorder: Sendable {
         SHA256.hex(Array("\(keys.prefix)\n\(turn)\n\(source.key)\n\(steps.count)".utf8))
     }
 
-    /// - Parameter isJournaled: false for a pure function of the request, which is simply run again after a crash.
+    /// - Parameter isJournaled: false for a pure function of the request, which is simply run again after a
+    ///   crash.
     package mutating func run<Result: JSONCoded>(
         _ kind: StepKind,
         _ name: String,

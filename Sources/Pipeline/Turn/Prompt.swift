@@ -24,8 +24,8 @@ package enum Prompt {
         return parts.joined(separator: "\n\n")
     }
 
-    /// The transcript as the model's messages. Starts at a person's words, because a tool's result without its call
-    /// is refused by every provider.
+    /// The transcript as the model's messages. Starts at a person's words, because a tool's result without
+    /// its call is refused by every provider.
     package static func messages(from entries: [TranscriptEntry]) -> [ModelMessage] {
         var messages: [ModelMessage] = []
         var notes: [String] = []

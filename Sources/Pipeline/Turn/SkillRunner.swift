@@ -128,7 +128,8 @@ package struct SkillRunner: Sendable {
             case .cancelled: throw TurnFailure(.abandoned, error.detail)
             case .busy: throw TurnFailure(.transient, error.detail)
             case .invalid, .unavailable:
-                // A result like any other, so that the turn ends and the person is told; trying again cannot help.
+                // A result like any other, so that the turn ends and the person is told; trying again cannot
+                // help.
                 result.ending = "failed"
                 result.errors = "The skill could not be run: \(error.detail)"
                 result.workspace = workspace.tree
@@ -179,7 +180,8 @@ package struct SkillRunner: Sendable {
             return .failure(
                 Problem(
                     text:
-                        "\(skill.name) has no script of its own to run: read it with read_skill, then give a \"command\"."
+                        "\(skill.name) has no script of its own to run: read it with read_skill, then "
+                        + "give a \"command\"."
                 )
             )
         }

@@ -4,8 +4,8 @@ package import Topics
 
 /// The object that decides what a turn did: created once, under the turn's number, and never changed.
 ///
-/// It is the fence (only one worker can create it), the snapshot (`state`), and the history. `outbox` is what the
-/// turn has to say; it becomes visible with the log's transaction, and only there.
+/// It is the fence (only one worker can create it), the snapshot (`state`), and the history. `outbox` is what
+/// the turn has to say; it becomes visible with the log's transaction, and only there.
 package struct Slot: JSONObjectCoded, Hashable {
     package static let format = 1
 
@@ -124,7 +124,8 @@ package struct ConversationKeys: Sendable, Hashable {
 
     package static func blob(_ hash: String) -> String { "b/\(hash.prefix(2))/\(hash)" }
 
-    /// Percent-encodes all but letters, digits, `-`, `_` and `~`, so that the result is one harmless path segment.
+    /// Percent-encodes all but letters, digits, `-`, `_` and `~`, so that the result is one harmless path
+    /// segment.
     package static func escaped(_ text: String) -> String {
         let hex = Array("0123456789ABCDEF".utf8)
         var bytes: [UInt8] = []

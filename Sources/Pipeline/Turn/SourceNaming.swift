@@ -45,10 +45,11 @@ package struct SourceNaming: Sendable, Hashable {
         -> NewRecord
     {
         var record = record(outbox)
+        let place = input.position.partition
         record.headers += [
             LogHeader(
                 "x-source",
-                "\(plain(input.position.partition.topic))/\(input.position.partition.partition)/\(input.offset)"
+                "\(plain(place.topic))/\(place.partition)/\(input.offset)"
             ),
             LogHeader("x-turn", "\(turn)"),
             LogHeader("x-state", stateHash),

@@ -5,7 +5,8 @@ import Synchronization
 
 /// Workspaces as folders below one folder of this machine, their files kept in the object store.
 ///
-/// A conversation's folder stays after its turn while there is room, so that the next turn here reads nothing.
+/// A conversation's folder stays after its turn while there is room, so that the next turn here reads
+/// nothing.
 package final class StoredWorkspaces: WorkspaceFolders {
     private struct Kept {
         let folder: WorkspaceFolder

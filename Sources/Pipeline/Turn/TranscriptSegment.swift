@@ -1,6 +1,7 @@
 package import JSON
 
-/// Older entries of a transcript, sealed: written once and named by every later slot through its newest segment.
+/// Older entries of a transcript, sealed: written once and named by every later slot through its newest
+/// segment.
 package struct TranscriptSegment: JSONObjectCoded, Hashable {
     /// Index of the first entry, from 0 for the conversation's first.
     package var first: Int64 = 0
@@ -20,8 +21,8 @@ package struct TranscriptSegment: JSONObjectCoded, Hashable {
     )
 }
 
-/// When the newest entries of a transcript are sealed into a segment: rarely enough that a turn writes about the
-/// same however long the conversation is, and early enough that a slot stays small.
+/// When the newest entries of a transcript are sealed into a segment: rarely enough that a turn writes about
+/// the same however long the conversation is, and early enough that a slot stays small.
 package struct TranscriptWindow: Sendable, Hashable {
     package var entriesMax: Int
     package var bytesMax: Int
@@ -33,7 +34,8 @@ package struct TranscriptWindow: Sendable, Hashable {
 
     package static let standard = TranscriptWindow(entriesMax: 48, bytesMax: 64 * 1_024)
 
-    /// How many of the oldest entries to seal now: none while all fit, else enough to come down to two thirds.
+    /// How many of the oldest entries to seal now: none while all fit, else enough to come down to two
+    /// thirds.
     package func excess(of entries: [TranscriptEntry]) -> Int {
         let sizes = entries.map(\.roughByteCount)
         var bytes = sizes.reduce(0, +)

@@ -26,8 +26,8 @@ package struct TurnDraft: Sendable {
         append(entry)
     }
 
-    /// Adds what the assistant said. Returns its calls under ids of our own: providers number theirs as they like, and
-    /// a transcript may pass from one provider to another.
+    /// Adds what the assistant said. Returns its calls under ids of our own: providers number theirs as they
+    /// like, and a transcript may pass from one provider to another.
     @discardableResult
     package mutating func say(_ text: String, calling toolCalls: [ModelToolCall]) -> [ModelToolCall] {
         let renamed = toolCalls.map { call in

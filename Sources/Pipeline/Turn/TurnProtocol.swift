@@ -1,10 +1,10 @@
-/// The steps of one turn as a value: what to do next, given what was seen. It reads no store and no clock, so that
-/// every order of crashes and rivals can be tried on it.
+/// The steps of one turn as a value: what to do next, given what was seen. It reads no store and no clock, so
+/// that every order of crashes and rivals can be tried on it.
 ///
-/// Why each event takes effect once: the slot of turn n can be created by one worker only, an event is in one slot
-/// at most (`positions` and `recent` are checked under the same create-if-absent), and what is emitted is always
-/// the outbox of the slot that won. An event delivered again means that its commit did not happen: its outbox is
-/// emitted again and nothing is executed.
+/// Why each event takes effect once: the slot of turn n can be created by one worker only, an event is in one
+/// slot at most (`positions` and `recent` are checked under the same create-if-absent), and what is emitted
+/// is always the outbox of the slot that won. An event delivered again means that its commit did not happen:
+/// its outbox is emitted again and nothing is executed.
 package struct TurnProtocol: Sendable, Hashable {
     /// What the protocol needs to know of the conversation's newest slot.
     package struct Head: Sendable, Hashable {
@@ -145,8 +145,8 @@ package struct TurnProtocol: Sendable, Hashable {
     private mutating func walk(_ met: Met?, at turn: Int64) -> Action {
         guard let met, turn > 0 else { return finish(.forgotten) }
         if met.containsEvent { return finish(.emitRead) }
-        // Below the slot that applied this offset there is nothing to find: the offset was a platform's second
-        // delivery, which left no slot.
+        // Below the slot that applied this offset there is nothing to find: the offset was a platform's
+        // second delivery, which left no slot.
         guard let position = met.position, position >= offset, turn > 1 else { return finish(.forgotten) }
         phase = .walking(turn: turn - 1)
         return .read(turn: turn - 1)

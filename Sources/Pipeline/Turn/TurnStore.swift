@@ -22,8 +22,8 @@ package struct TurnStore: Sendable {
         try await slot(at: keys.slot(turn))
     }
 
-    /// False when somebody created the slot before; a lost response of our own put counts as that too, and the
-    /// slot's put id tells.
+    /// False when somebody created the slot before; a lost response of our own put counts as that too, and
+    /// the slot's put id tells.
     package func seal(_ slot: Slot, in keys: ConversationKeys) async throws(TurnFailure) -> Bool {
         try await create(keys.slot(slot.state.turn), slot.json)
     }
@@ -108,7 +108,8 @@ package struct TurnStore: Sendable {
         guard slot.format <= Slot.format else {
             throw TurnFailure(
                 .store,
-                "\(key): written by a newer version (format \(slot.format), this one reads up to \(Slot.format)); "
+                "\(key): written by a newer version (format \(slot.format), this one reads up to "
+                    + "\(Slot.format)); "
                     + "start that version or a later one"
             )
         }

@@ -24,7 +24,8 @@ package struct TurnWorkspace: Sendable {
 
     /// Stores the files that are in the folder now and returns their tree.
     ///
-    /// A failure that is `.permanent` means that the files may not be kept: too many, too large, of a wrong kind.
+    /// A failure that is `.permanent` means that the files may not be kept: too many, too large, of a wrong
+    /// kind.
     package mutating func capture() async throws(TurnFailure) -> String? {
         guard let folder else { return tree }
         let captured = try await folders.capture(folder)
@@ -38,7 +39,8 @@ package struct TurnWorkspace: Sendable {
         folder = nil
     }
 
-    /// Gives the folder back: kept for the conversation's next turn when the turn took effect, else thrown away.
+    /// Gives the folder back: kept for the conversation's next turn when the turn took effect, else thrown
+    /// away.
     package mutating func close(keeping isKept: Bool) async {
         guard let folder else { return }
         self.folder = nil

@@ -1,7 +1,7 @@
 import Glibc
 
-/// An open folder, and the names in it: every step is relative to a descriptor and follows no link, so that what a
-/// skill left behind cannot lead outside.
+/// An open folder, and the names in it: every step is relative to a descriptor and follows no link, so that
+/// what a skill left behind cannot lead outside.
 final class FolderDescriptor {
     let number: Int32
 
@@ -75,6 +75,7 @@ final class FolderDescriptor {
 }
 
 extension [UInt8] {
-    /// With the NUL byte that C wants. Our names have none of their own: the kernel gave them, or they were checked.
+    /// With the NUL byte that C wants. Our names have none of their own: the kernel gave them, or they were
+    /// checked.
     var cString: [CChar] { map(CChar.init(bitPattern:)) + [0] }
 }

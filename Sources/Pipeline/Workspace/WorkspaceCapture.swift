@@ -3,8 +3,8 @@ import Glibc
 
 /// Takes a folder that a skill may have filled with anything, and gives the tree of it.
 ///
-/// The skill's processes must be gone. Regular files with one name, folders and symbolic links (as such) are taken;
-/// whatever else lies there is left out and named.
+/// The skill's processes must be gone. Regular files with one name, folders and symbolic links (as such) are
+/// taken; whatever else lies there is left out and named.
 package struct WorkspaceCapture: Sendable {
     package struct Result: Sendable, Hashable {
         package var tree: WorkspaceTree
@@ -27,8 +27,8 @@ package struct WorkspaceCapture: Sendable {
         self.limits = limits
     }
 
-    /// `store` gets the bytes of each file whose hash is not `known`, each once, one at a time; what it throws ends
-    /// the capture. Throws `WorkspaceError` when a limit is passed or something cannot be read.
+    /// `store` gets the bytes of each file whose hash is not `known`, each once, one at a time; what it
+    /// throws ends the capture. Throws `WorkspaceError` when a limit is passed or something cannot be read.
     package func capture(
         _ folder: String,
         known: Set<String> = [],
@@ -166,7 +166,8 @@ package struct WorkspaceCapture: Sendable {
             in level: Level
         ) throws(WorkspaceError) -> Blob? {
             makeReadable(name, mode, needed: 0o600, in: level)
-            // Non-blocking, in case it was swapped for a pipe since we looked; what is open is looked at again.
+            // Non-blocking, in case it was swapped for a pipe since we looked; what is open is looked at
+            // again.
             let file = openat(
                 level.folder.number,
                 name.cString,

@@ -3,8 +3,8 @@ import Glibc
 
 /// Builds a workspace's folder from its tree and blobs.
 ///
-/// Trees come from a store that others can write to, so they are checked like a stranger's: nothing is made outside
-/// the folder, whatever the paths say.
+/// Trees come from a store that others can write to, so they are checked like a stranger's: nothing is made
+/// outside the folder, whatever the paths say.
 package struct WorkspaceRestore: Sendable {
     private let limits: WorkspaceLimits
 
@@ -12,8 +12,8 @@ package struct WorkspaceRestore: Sendable {
         self.limits = limits
     }
 
-    /// `folder` must exist and be empty. `blob` gives the bytes of a hash; they are checked against it. What is
-    /// there after an error is of no use: remove it.
+    /// `folder` must exist and be empty. `blob` gives the bytes of a hash; they are checked against it. What
+    /// is there after an error is of no use: remove it.
     package func restore(
         _ tree: WorkspaceTree,
         into folder: String,
@@ -36,7 +36,8 @@ package struct WorkspaceRestore: Sendable {
                 guard bytes.count == size, SHA256.hex(bytes) == hash else {
                     throw WorkspaceError(
                         .corrupt,
-                        "blob \(hash) of \(printable(entry.path)): its \(bytes.count) bytes are not those stored"
+                        "blob \(hash) of \(printable(entry.path)): its \(bytes.count) bytes are not "
+                            + "those stored"
                     )
                 }
                 try make(entry.path, in: root) { makeFile($0, $1, mode: mode, bytes: bytes) }

@@ -1,7 +1,7 @@
 /// What a workspace holds, without the bytes of its files: those are blobs, named by their hash.
 ///
-/// Entries are sorted by the bytes of their paths, so equal workspaces have equal trees; a folder precedes what is
-/// in it. The root itself is no entry.
+/// Entries are sorted by the bytes of their paths, so equal workspaces have equal trees; a folder precedes
+/// what is in it. The root itself is no entry.
 package struct WorkspaceTree: Sendable, Hashable {
     package var entries: [WorkspaceEntry]
 
