@@ -26,8 +26,8 @@ void child_fail(enum sandbox_step step, long error) {
     raw_exit(125);
 }
 
-// Moves what is needed to its fixed number and closes all else. The report pipe goes first, so that a failure of
-// the others can be told. Sources lie above the fixed numbers: the spawner keeps those occupied.
+// Moves what is needed to its fixed number and closes all else. The report pipe goes first, so that a failure
+// of the others can be told. Sources lie above the fixed numbers: the spawner keeps those occupied.
 static void take_descriptors(const struct sandbox_plan *plan) {
     enum sandbox_step step = SANDBOX_STEP_DESCRIPTORS;
     child_need(step, raw_dup3(plan->descriptors[CHILD_REPORT], CHILD_REPORT, O_CLOEXEC));
@@ -38,8 +38,8 @@ static void take_descriptors(const struct sandbox_plan *plan) {
     child_need(step, raw_close_range(CHILD_SPARE, ~0U));
 }
 
-// Into the groups that limit us all, before anything is made that they should count. Needs no capability: the worker
-// opened the files.
+// Into the groups that limit us all, before anything is made that they should count. Needs no capability: the
+// worker opened the files.
 static void enter_cgroups(const struct sandbox_plan *plan) {
     for (int fd = CHILD_CGROUPS; fd < CHILD_SPARE; fd++) {
         if (plan->descriptors[fd] < 0) continue;
@@ -128,13 +128,15 @@ _Noreturn static void supervise(const struct sandbox_plan *plan, int command) {
     }
 }
 
-// An empty session keyring: the one we inherited is the worker's. A kernel without keyrings has nothing to leak.
+// An empty session keyring: the one we inherited is the worker's. A kernel without keyrings has nothing to
+// leak.
 static void leave_keyring(void) {
     long keyring = raw_keyctl(JOIN_SESSION_KEYRING, 0);
     if (keyring != -ENOSYS) child_need(SANDBOX_STEP_KEYRING, keyring);
 }
 
-// A network with nothing in it: one that an earlier sandbox left as it found it, or the one we were born into.
+// A network with nothing in it: one that an earlier sandbox left as it found it, or the one we were born
+// into.
 static void enter_network(const struct sandbox_plan *plan) {
     if (plan->descriptors[CHILD_NETWORK] < 0) return;
     child_need(SANDBOX_STEP_NETWORK, raw_setns(CHILD_NETWORK, CLONE_NEWNET));

@@ -23,8 +23,9 @@ static void write_map(const char *path, unsigned outside) {
     write_file(SANDBOX_STEP_USER_MAP, CHILD_PROC, path, map);
 }
 
-// From here on the mounts, the network and the processes belong to a namespace that we have left: a capability won
-// back inside is void for them. Root first takes on a user id that owns nothing; an ordinary user keeps its own.
+// From here on the mounts, the network and the processes belong to a namespace that we have left: a
+// capability won back inside is void for them. Root first takes on a user id that owns nothing; an ordinary
+// user keeps its own.
 void identity_enter(const struct sandbox_plan *plan) {
     if (plan->is_privileged) {
         enum sandbox_step step = SANDBOX_STEP_IDENTITY;
@@ -40,8 +41,8 @@ void identity_enter(const struct sandbox_plan *plan) {
     write_map("self/gid_map", plan->outside_group);
 }
 
-// No namespace can be made inside, whatever the filter says. The host's file, but what it means is decided by the
-// namespace of who writes.
+// No namespace can be made inside, whatever the filter says. The host's file, but what it means is decided by
+// the namespace of who writes.
 void identity_forbid_namespaces(void) {
     write_file(SANDBOX_STEP_NESTED_NAMESPACES, CHILD_PROC, "sys/user/max_user_namespaces", "0");
 }

@@ -1,7 +1,8 @@
 // The sandbox's own part of the file tree: /tmp, /work, /skills and /proc, on the root that template.c made.
 //
-// Every step here needs CAP_SYS_ADMIN over the mount namespace. Folders of the host are cloned while we still see
-// them: a tree cloned by open_tree is attached to nothing, so its flags are set before anyone can reach it.
+// Every step here needs CAP_SYS_ADMIN over the mount namespace. Folders of the host are cloned while we still
+// see them: a tree cloned by open_tree is attached to nothing, so its flags are set before anyone can reach
+// it.
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -120,8 +121,8 @@ static void mount_folders(const struct sandbox_plan *plan, const struct mount_tr
     mount_change(SANDBOX_STEP_ROOT, "/skills", ATTR_RDONLY);
 }
 
-// Our own processes and nothing else. An ordinary user may only make it while it sees the host's, which therefore
-// lies in the template, and goes before ours comes.
+// Our own processes and nothing else. An ordinary user may only make it while it sees the host's, which
+// therefore lies in the template, and goes before ours comes.
 static void mount_proc(const struct sandbox_plan *plan) {
     enum sandbox_step step = SANDBOX_STEP_PROC;
     int fs = (int)child_need(step, raw_fsopen("proc"));

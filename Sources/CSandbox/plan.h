@@ -34,8 +34,8 @@ struct sandbox_plan {
     const char *workspace;
     struct sandbox_mount mounts[SANDBOX_MOUNTS_MAX];
 
-    // Whether the spawner has the host's root: then each sandbox has a user id of its own. Else it lives in a user
-    // namespace that maps its own user alone.
+    // Whether the spawner has the host's root: then each sandbox has a user id of its own. Else it lives in a
+    // user namespace that maps its own user alone.
     int is_privileged;
     unsigned outside_user;
     unsigned outside_group;

@@ -1,6 +1,8 @@
-// The root that all sandboxes of a spawner share: in memory, read-only, with the host's programs and nothing else.
+// The root that all sandboxes of a spawner share: in memory, read-only, with the host's programs and nothing
+// else.
 //
-// Made once, in a mount namespace of its own; each sandbox copies the namespace, which costs as much as it has mounts.
+// Made once, in a mount namespace of its own; each sandbox copies the namespace, which costs as much as it
+// has mounts.
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -130,7 +132,8 @@ void template_build(int is_privileged, int ready) {
     child_need(SANDBOX_STEP_TEMPLATE, raw_unshare(CLONE_NEWNS));
     child_need(SANDBOX_STEP_TEMPLATE, raw_mount(0, "/", 0, MS_REC | MS_PRIVATE, 0));
     int host = (int)child_need(SANDBOX_STEP_TEMPLATE, raw_openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0));
-    // On /tmp, which every host has; what it covers is still reached from `host` by names that do not pass it.
+    // On /tmp, which every host has; what it covers is still reached from `host` by names that do not pass
+    // it.
     child_need(SANDBOX_STEP_ROOT,
                raw_mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=16m,nr_inodes=512"));
     child_need(SANDBOX_STEP_ROOT, raw_chdir("/tmp"));

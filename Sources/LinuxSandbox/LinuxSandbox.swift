@@ -8,13 +8,14 @@ import Synchronization
 /// One thread and one small process serve all runs. The process lives as long as this object.
 package final class LinuxSandbox: SkillSandbox {
     package struct Settings: Sendable {
-        /// A program that CSandbox is linked into: `penstock-sandbox` beside this program, else this one, which is
-        /// larger and therefore slower to fork.
+        /// A program that CSandbox is linked into: `penstock-sandbox` beside this program, else this one,
+        /// which is larger and therefore slower to fork.
         package var executable = Self.spawner
-        /// The ordinary user that a worker started by root runs its sandboxes as. Nil: they run as the worker, where
-        /// root means a user id of its own for each sandbox.
+        /// The ordinary user that a worker started by root runs its sandboxes as. Nil: they run as the
+        /// worker, where root means a user id of its own for each sandbox.
         package var user: UInt32?
-        /// Go without Landlock and a time namespace where the kernel has none. Otherwise each run is refused then.
+        /// Go without Landlock and a time namespace where the kernel has none. Otherwise each run is refused
+        /// then.
         package var isLenient = false
 
         package init() {}
