@@ -5,8 +5,8 @@
 #include "CSandbox.h"
 
 int main(void) {
-    static const char words[] = "This is started by penstock to build the sandboxes of skills: see penstock
-        sandbox run\n";
+    static const char words[] =
+        "This is started by penstock to build the sandboxes of skills: see penstock sandbox run\n";
     // Nobody is left to tell if even this fails.
     return write(STDERR_FILENO, words, sizeof words - 1) < 0 ? 1 : 2;
 }
