@@ -39,7 +39,8 @@ let package = Package(
         .executableTarget(
             name: "PenstockTool",
             dependencies: [
-                "Adapters", "Crypto", "Edge", "EmbeddedLog", "JSON", "LinuxSandbox", "Network", "Pipeline",
+                "Adapters", "CLinux", "Crypto", "Edge", "EmbeddedLog", "JSON", "LinuxSandbox", "Network",
+                "Pipeline",
                 "Telemetry", "Topics", "YAML",
             ],
             swiftSettings: swiftSettings

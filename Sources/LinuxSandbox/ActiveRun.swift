@@ -31,6 +31,8 @@ final class ActiveRun: @unchecked Sendable {
     var process: Int32 = -1
     /// The sandbox's ends, until they are sent.
     var passed: [Int32] = []
+    /// A pipe of the caller's that the command reads, or -1.
+    var standardInput: Int32 = -1
     var group: CgroupPool.Group?
     /// The kernel killed one of the processes because all together met the memory limit.
     var isOutOfMemory = false

@@ -39,7 +39,7 @@ package final class LinuxSandbox: SkillSandbox {
     package init(_ settings: Settings = Settings()) throws(SandboxError) {
         let filter = try SystemCallFilter().program
         let loop = try SandboxLoop()
-        try SandboxLoop.onThread {
+        try SandboxThread.start {
             SandboxEngine(loop: loop, settings: settings, filter: filter).serve()
         }
         self.loop = loop
@@ -53,8 +53,24 @@ package final class LinuxSandbox: SkillSandbox {
         _ run: SandboxRun,
         output: @escaping @Sendable (SandboxStream, [UInt8]) -> Void
     ) async throws(SandboxError) -> SandboxOutcome {
+        try await self.run(run, standardInput: -1, output: output)
+    }
+
+    /// As `run`, but the command reads `standardInput`, the reading end of a pipe, which this closes; -1 for the
+    /// run's own input. Only a pipe: the command could open a file or terminal again, with other rights.
+    package func run(
+        _ run: SandboxRun,
+        standardInput: Int32,
+        output: @escaping @Sendable (SandboxStream, [UInt8]) -> Void
+    ) async throws(SandboxError) -> SandboxOutcome {
         let id = loop.nextID()
-        let request = try SandboxRequest(run, id: id)
+        let request: SandboxRequest
+        do throws(SandboxError) {
+            request = try SandboxRequest(run, id: id)
+        } catch {
+            if standardInput >= 0 { close(standardInput) }
+            throw error
+        }
         let cancellation = ActiveRun.Cancellation()
         let result = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
@@ -67,6 +83,7 @@ package final class LinuxSandbox: SkillSandbox {
                 ) {
                     continuation.resume(returning: $0)
                 }
+                active.standardInput = standardInput
                 loop.put(.start(active))
             }
         } onCancel: {

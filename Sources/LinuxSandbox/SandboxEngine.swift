@@ -194,7 +194,7 @@ final class SandboxEngine {
         var sent = 0
         for run in waiting {
             if run.group == nil { run.group = cgroups?.take(run.run.limits) }
-            let input = run.passed[0] < 0 ? nothing : run.passed[0]
+            let input = [run.passed[0], run.standardInput, nothing].first { $0 >= 0 } ?? nothing
             let descriptors = [input] + run.passed[1...] + (run.group?.entrances ?? [])
             let result = sandbox_send(
                 control,
@@ -208,6 +208,7 @@ final class SandboxEngine {
             sent += 1
             for descriptor in run.passed where descriptor >= 0 { close(descriptor) }
             run.passed = []
+            closeChannel(&run.standardInput)
             if result < 0 {
                 let words = String(cString: strerror(Int32(-result)))
                 run.fail(SandboxError(.busy, "the spawner takes no request: \(words)"))

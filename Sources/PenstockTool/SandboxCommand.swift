@@ -1,0 +1,179 @@
+import CLinux
+import Glibc
+import LinuxSandbox
+import Pipeline
+
+/// `penstock sandbox`: gives a person the walls that a skill gets.
+enum SandboxCommand {
+    static let sandbox = Command(
+        name: "sandbox",
+        summary: "commands in the sandbox that skills run in",
+        subcommands: [run]
+    )
+
+    /// The sandbox could not be built; as env and timeout use it.
+    private static let couldNotStart: Int32 = 125
+    private static let timedOut: Int32 = 124
+
+    private static let run = Command(
+        name: "run",
+        summary: "runs a command in a sandbox of its own",
+        operands: "[--] CMD…",
+        operandCount: 1...4096,
+        discussion: """
+            The command sees the system's programs read-only, an empty /tmp, and /work: the folder of --workspace, or
+            an empty one that is gone afterwards. It has no network, no other file, and none of your environment.
+
+            Exits with the command's own status; 128 and the signal's number when one ended it, 124 when its time was
+            up, 125 when the sandbox could not start, 127 when there is no such program in it.
+            """,
+        examples: [
+            ("penstock sandbox run -- python3 -c 'print(6 * 7)'", "in an empty workspace"),
+            (
+                "penstock sandbox run --workspace . --timeout 5 -- bash build.sh",
+                "on this folder, for 5 s at most"
+            ),
+            ("penstock sandbox run --skill ops/skills/notes -- ls /skills/notes", "with a skill's folder"),
+        ],
+        options: [
+            .value("net", "POLICY", "none, the default: not even loopback"),
+            .value("workspace", "DIR", "becomes /work, which the command may change"),
+            .value("skill", "DIR", "appears read-only as /skills/<its name>"),
+            .value("memory", "BYTES", "of all its processes: 512M (the default), 1G, 100000000"),
+            .value("timeout", "SECONDS", "1 to 86400, 30 by default"),
+            .value("processes", "NUMBER", "processes and threads at a time, 128 by default"),
+            .value("output", "BYTES", "of each of its two streams, 64M by default"),
+        ],
+        takesRest: true,
+        run: { invocation in try await run(invocation) }
+    )
+
+    private static func run(_ invocation: Invocation) async throws -> Int32 {
+        let run = try sandboxRun(invocation)
+        // Output goes through a queue: a slow reader must not stop the sandbox's clock. The cap bounds it.
+        let (pieces, queue) = AsyncStream.makeStream(of: (SandboxStream, [UInt8]).self)
+        let writer = Task {
+            for await (stream, bytes) in pieces { write(bytes, to: stream == .standardOutput ? 1 : 2) }
+        }
+        let input = try StandardInput()
+        let result: Result<SandboxOutcome, SandboxError>
+        do throws(SandboxError) {
+            result = .success(
+                try await LinuxSandbox().run(run, standardInput: input.descriptor) { queue.yield(($0, $1)) }
+            )
+        } catch {
+            result = .failure(error)
+        }
+        queue.finish()
+        await writer.value
+        return status(of: result)
+    }
+
+    private static func status(of result: Result<SandboxOutcome, SandboxError>) -> Int32 {
+        switch result {
+        case .failure(let error):
+            Terminal.complain("sandbox: \(error.detail)")
+            return couldNotStart
+        case .success(let outcome):
+            switch outcome.ending {
+            case .exited(let status): return status
+            case .signalled(let signal): return 128 + signal
+            case .limit(let limit):
+                Terminal.complain("sandbox: ended at its limit of \(limit.rawValue)")
+                return limit == .wallClock ? timedOut : 128 + SIGKILL
+            }
+        }
+    }
+
+    // MARK: Options
+
+    private static func sandboxRun(_ invocation: Invocation) throws -> SandboxRun {
+        if let policy = invocation.value("net"), policy != "none" {
+            throw UsageError("--net \(policy): expected none; no other policy is there yet")
+        }
+        var run = SandboxRun(command: invocation.operands)
+        run.workspace = try invocation.value("workspace").map { try folder($0, option: "workspace") }
+        if let skill = invocation.value("skill") {
+            let host = try folder(skill, option: "skill")
+            let name = host.split(separator: "/").last.map(String.init) ?? "skill"
+            run.mounts = [SandboxMount(host: host, inside: "/skills/\(name)")]
+        }
+        run.limits.memoryBytes = try bytes(invocation, "memory", default: 512 << 20)
+        run.limits.outputBytesPerStream = try bytes(invocation, "output", default: 64 << 20)
+        run.limits.processes = try invocation.integer("processes", in: 1...32_768, default: 128)
+        let seconds = try invocation.integer("timeout", in: 1...86_400, default: 30)
+        run.limits.wallClock = .seconds(seconds)
+        run.limits.cpuTime = .seconds(seconds)
+        return run
+    }
+
+    /// What was named, without links: people may well name a link, and the sandbox takes none.
+    private static func folder(_ path: String, option: String) throws -> String {
+        guard let real = realpath(path, nil) else {
+            throw UsageError("--\(option) \(path): \(String(cString: strerror(errno)))")
+        }
+        defer { free(real) }
+        return String(cString: real)
+    }
+
+    private static func bytes(_ invocation: Invocation, _ name: String, default fallback: Int) throws -> Int {
+        guard let text = invocation.value(name) else { return fallback }
+        let shifts: [Character: Int] = ["K": 10, "M": 20, "G": 30]
+        let shift = text.last.flatMap { shifts[Character($0.uppercased())] }
+        let digits = shift == nil ? text[...] : text.dropLast()
+        let number = Int(digits) ?? 0
+        guard number > 0, number <= (1 << 50) >> (shift ?? 0) else {
+            throw UsageError("--\(name) \(text): expected bytes, as 512M, 1G or 100000000")
+        }
+        return number << (shift ?? 0)
+    }
+
+    private static func write(_ bytes: [UInt8], to descriptor: Int32) {
+        var written = 0
+        while written < bytes.count {
+            let count = bytes[written...].withUnsafeBytes {
+                Glibc.write(descriptor, $0.baseAddress, $0.count)
+            }
+            if count < 0, errno == EINTR { continue }
+            // A reader that has gone wants no more.
+            guard count > 0 else { return }
+            written += count
+        }
+    }
+}
+
+/// Our standard input as a pipe that a sandbox may hold: never the file or terminal itself, which it could open
+/// again with other rights.
+private struct StandardInput {
+    let descriptor: Int32
+
+    init() throws {
+        var ends: [Int32] = [-1, -1]
+        guard pipe2(&ends, O_CLOEXEC) == 0 else {
+            throw Failure("no pipe: \(String(cString: strerror(errno)))")
+        }
+        descriptor = ends[0]
+        signal(SIGPIPE, SIG_IGN)
+        let writing = ends[1]
+        // A thread, because reading a terminal waits for ever; it ends with the process.
+        try SandboxThread.start {
+            var piece = [UInt8](repeating: 0, count: 65_536)
+            while true {
+                let count = read(0, &piece, piece.count)
+                if count < 0, errno == EINTR { continue }
+                guard count > 0 else { break }
+                var sent = 0
+                while sent < count {
+                    let result = piece[sent..<count].withUnsafeBytes {
+                        Glibc.write(writing, $0.baseAddress, $0.count)
+                    }
+                    if result < 0, errno == EINTR { continue }
+                    guard result > 0 else { break }
+                    sent += result
+                }
+                if sent < count { break }
+            }
+            close(writing)
+        }
+    }
+}
