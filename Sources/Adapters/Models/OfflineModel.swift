@@ -49,8 +49,9 @@ package struct OfflineModel: ModelProvider {
             guard !rest.isEmpty else { return say("Usage: /recall KEY") }
             return call(ToolName.recall, ["key": .string(rest)])
         default:
-            let wanted = slashName(command)
-            guard let skill = skills.first(where: { slashName($0) == wanted }) else {
+            let slashNames = SkillCatalog.slashNames(skills)
+            let wanted = command.replacing("-", with: "_")
+            guard let skill = skills.first(where: { slashNames[$0] == wanted }) else {
                 return say("I do not know /\(command). /help lists what I know.")
             }
             return call(ToolName.runSkill, ["skill": .string(skill), "arguments": .string(rest)])
@@ -80,10 +81,6 @@ package struct OfflineModel: ModelProvider {
         return text.firstIndex(where: \.isWhitespace) ?? text.endIndex
     }
 
-    private static func slashName(_ name: String) -> String {
-        String(name.lowercased().map { $0.isASCII && ($0.isLetter || $0.isNumber) ? $0 : "_" })
-    }
-
     /// The skills' names, from the definition of the tool that runs them.
     private static func skills(_ request: ModelRequest) -> [String] {
         let tool = request.tools.first { $0.name == ToolName.runSkill }
@@ -100,7 +97,8 @@ package struct OfflineModel: ModelProvider {
             "/recall KEY: read it again",
         ]
         if !skills.isEmpty { lines.append("/skills: what the skills are for") }
-        lines += skills.map { "/\(slashName($0)) …: run the skill \($0) in its sandbox" }
+        let slashNames = SkillCatalog.slashNames(skills)
+        lines += skills.map { "/\(slashNames[$0] ?? $0) …: run the skill \($0) in its sandbox" }
         return lines.joined(separator: "\n")
     }
 

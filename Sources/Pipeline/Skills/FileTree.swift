@@ -12,6 +12,17 @@ enum FileTree {
     static func isFolder(_ path: String) -> Bool { kind(path) == S_IFDIR }
     static func isExecutable(_ path: String) -> Bool { isFile(path) && access(path, X_OK) == 0 }
 
+    static func byteCount(_ path: String) -> Int {
+        var status = stat()
+        return stat(path, &status) == 0 ? Int(status.st_size) : 0
+    }
+
+    /// Whether the relative path names something in the folder, links followed.
+    static func isInside(_ folder: String, _ path: String) -> Bool {
+        guard let root = realPath(folder), let real = realPath("\(folder)/\(path)") else { return false }
+        return real.hasPrefix(root == "/" ? root : root + "/")
+    }
+
     private static func kind(_ path: String) -> mode_t? {
         var status = stat()
         return stat(path, &status) == 0 ? status.st_mode & S_IFMT : nil
@@ -55,8 +66,10 @@ enum FileTree {
     static func files(below folder: String, most: Int, depthMax: Int) -> [String] {
         var files: [String] = []
         var queue = [("", 0)]
-        while !queue.isEmpty, files.count < most {
-            let (prefix, depth) = queue.removeFirst()
+        var next = 0
+        while next < min(queue.count, 1_000), files.count < most {
+            let (prefix, depth) = queue[next]
+            next += 1
             for name in names(in: "\(folder)/\(prefix)") where !name.hasPrefix(".") && name != "node_modules"
             {
                 var status = stat()

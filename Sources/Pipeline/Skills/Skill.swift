@@ -1,18 +1,35 @@
+package import JSON
+
 /// A skill as it was loaded: a folder with a SKILL.md (agentskills.io).
 package struct Skill: Sendable, Hashable {
+    /// 1…64 of `a-z 0-9 -`, whatever the file says: it is a path segment and a command's word.
     package let name: String
+    /// One line.
     package let description: String
     /// SKILL.md after its frontmatter, `{baseDir}` replaced by where the skill finds itself.
     package let body: String
-    /// The skill's folder on this machine.
+    /// The skill's folder on this machine, without links.
     package let directory: String
+    /// Its SKILL.md as it was found.
+    package let document: String
     /// The script that `/<skill> arguments` runs, relative to the folder; nil when there is none to run.
     package let entryPoint: String?
     /// Hidden from models; a person can still call it.
     package let isHiddenFromModels: Bool
+    /// A person can call it.
+    package let isInvocable: Bool
+    package let license: String?
+    package let compatibility: String?
+    package let allowedTools: [String]
+    /// The whole `metadata`, an object.
+    package let metadata: JSONValue
     package let requirements: SkillRequirements
+    /// What of the requirements is missing where skills run, in words; the skill is then kept from models.
+    package let missing: [String]
     /// Files of the folder, relative, sorted; at most `resourcesMax`.
     package let resources: [String]
+    /// SHA-256 of the document and the files, hex.
+    package let digest: String
 
     package static let resourcesMax = 200
     package static let resourceBytesMax = 64 * 1_024
@@ -49,70 +66,26 @@ package struct Skill: Sendable, Hashable {
     }
 }
 
-/// What a skill says that it needs.
-package struct SkillRequirements: Sendable, Hashable {
-    package var isAlways = false
-    package var systems: [String] = []
-    package var programs: [String] = []
-    package var anyPrograms: [String] = []
-    package var environment: [String] = []
-
-    package init() {}
+package struct SkillResourceError: Error {
+    package let detail: String
 }
 
-/// Something about a skill that its author or the operator should know.
-package struct SkillDiagnostic: Sendable, Hashable {
-    package enum Severity: String, Sendable {
-        case warning
-        /// The skill was not loaded.
-        case error
-    }
-
-    package let severity: Severity
-    package let path: String
-    package let line: Int?
-    package let message: String
-
-    package init(_ severity: Severity, _ path: String, line: Int? = nil, _ message: String) {
-        self.severity = severity
-        self.path = path
-        self.line = line
-        self.message = message
-    }
-}
-
-/// The skills that there are, by name.
-package struct SkillCatalog: Sendable, Hashable {
-    package let skills: [Skill]
-    package let diagnostics: [SkillDiagnostic]
-
-    /// - Parameter skills: of two with one name the later wins.
-    package init(skills: [Skill] = [], diagnostics: [SkillDiagnostic] = []) {
-        let byName = Dictionary(skills.map { ($0.name, $0) }) { $1 }
-        self.skills = byName.values.sorted { $0.name < $1.name }
-        self.diagnostics = diagnostics
-    }
-
-    package var names: [String] { skills.map(\.name) }
-
-    package subscript(name: String) -> Skill? {
-        skills.first { $0.name == name }
-    }
-
-    /// For people.
-    package var listing: String {
-        skills.map { "\($0.name): \($0.description)" }.joined(separator: "\n")
-    }
-
-    /// For the model; empty when it may use none.
-    package var prompt: String {
-        let visible = skills.filter { !$0.isHiddenFromModels }
-        guard !visible.isEmpty else { return "" }
-        let entries = visible.map { skill in
-            "<skill><name>\(Skill.escaped(skill.name))</name>"
-                + "<description>\(Skill.escaped(skill.description))</description>"
-                + "<location>\(Skill.escaped(skill.insidePath))/SKILL.md</location></skill>"
+extension Skill {
+    /// A text file of the skill.
+    package func resource(_ path: String) throws(SkillResourceError) -> String {
+        guard resources.contains(path) else {
+            throw SkillResourceError(
+                detail: "no such file; there are: \(resources.prefix(50).joined(separator: ", "))"
+            )
         }
-        return "<available_skills>\n\(entries.joined(separator: "\n"))\n</available_skills>"
+        guard let bytes = FileTree.read("\(directory)/\(path)", bytesMax: Self.resourceBytesMax) else {
+            throw SkillResourceError(
+                detail: "can not be read, or has more than \(Self.resourceBytesMax) bytes"
+            )
+        }
+        guard let text = String(validating: bytes, as: UTF8.self) else {
+            throw SkillResourceError(detail: "not text; run a command on it instead")
+        }
+        return text
     }
 }

@@ -1,99 +1,142 @@
+import Crypto
 import Glibc
 
-/// Finds skills below folders and loads them. A skill that cannot be loaded is a diagnostic and hides no
-/// other.
+/// Loads skills from folders. A skill that cannot be loaded is a diagnostic and hides no other.
 package enum SkillLoader {
-    package static let depthMax = 6
-    package static let foldersMax = 2_000
     package static let documentBytesMax = 1 << 20
+    /// Of larger files only the size enters the digest.
+    private static let digestedBytesMax = 1 << 20
 
-    /// - Parameter roots: later ones win where two skills have one name. A root that is itself a skill counts
-    ///   as one.
-    package static func load(_ roots: [String]) -> SkillCatalog {
-        var skills: [Skill] = []
+    /// Later roots win where two skills have one name; within one root the first does. A root that is itself a
+    /// skill counts as one.
+    package static func load(_ roots: [String], host: SkillHost = SkillHost()) -> SkillCatalog {
+        var skills: [String: Skill] = [:]
         var diagnostics: [SkillDiagnostic] = []
+        var documents: Set<String> = []
         for root in roots {
             guard let real = FileTree.realPath(root) else {
+                let reason = String(cString: strerror(errno))
                 diagnostics.append(
-                    SkillDiagnostic(
-                        .error,
-                        root,
-                        "the folder of skills can not be read: \(String(cString: strerror(errno)))"
-                    )
+                    SkillDiagnostic(.error, root, "the folder of skills can not be read: \(reason)")
                 )
                 continue
             }
-            for folder in folders(below: real) {
-                let (skill, found) = load(folder: folder)
-                diagnostics += found
-                if let skill { skills.append(skill) }
+            let search = SkillSearch(below: real)
+            diagnostics += search.diagnostics
+            var here: Set<String> = []
+            for found in search.found
+            where documents.insert(FileTree.realPath(found.document) ?? found.document).inserted {
+                let (loaded, problems) = load(found, host: host)
+                diagnostics += problems
+                guard let skill = loaded else { continue }
+                if let other = skills[skill.name] {
+                    let isSecond = here.contains(skill.name)
+                    diagnostics.append(hidden(isSecond ? skill : other, by: isSecond ? other : skill))
+                    if isSecond { continue }
+                }
+                here.insert(skill.name)
+                skills[skill.name] = skill
             }
         }
-        return SkillCatalog(skills: skills, diagnostics: diagnostics)
+        return SkillCatalog(skills: Array(skills.values), diagnostics: diagnostics)
     }
 
-    /// Folders that hold a SKILL.md; nothing below such a folder is looked at.
-    private static func folders(below root: String) -> [String] {
-        var found: [String] = []
-        var seen: Set<String> = []
-        var queue = [(root, 0)]
-        while !queue.isEmpty, seen.count < foldersMax {
-            let (folder, depth) = queue.removeFirst()
-            guard let real = FileTree.realPath(folder), seen.insert(real).inserted else { continue }
-            if FileTree.isFile("\(folder)/SKILL.md") || FileTree.isFile("\(folder)/skill.md") {
-                found.append(folder)
-                continue
-            }
-            guard depth < depthMax else { continue }
-            for name in FileTree.names(in: folder) where !name.hasPrefix(".") && name != "node_modules" {
-                if FileTree.isFolder("\(folder)/\(name)") { queue.append(("\(folder)/\(name)", depth + 1)) }
-            }
-        }
-        return found.sorted()
+    private static func hidden(_ loser: Skill, by winner: Skill) -> SkillDiagnostic {
+        SkillDiagnostic(
+            .warning,
+            loser.document,
+            "not used: \(winner.document) is called \(winner.name) too, and comes before it"
+        )
     }
 
+    /// One folder that is a skill.
     package static func load(folder: String) -> (Skill?, [SkillDiagnostic]) {
-        let path = FileTree.isFile("\(folder)/SKILL.md") ? "\(folder)/SKILL.md" : "\(folder)/skill.md"
+        let names = FileTree.names(in: folder)
+        let document = SkillSearch.document(in: folder, names, isRoot: false) ?? "\(folder)/SKILL.md"
+        return load(
+            SkillSearch.Found(document: document, folder: folder, isAlone: false),
+            host: SkillHost()
+        )
+    }
+
+    static func load(_ found: SkillSearch.Found, host: SkillHost) -> (Skill?, [SkillDiagnostic]) {
+        let path = found.document
         guard let bytes = FileTree.read(path, bytesMax: documentBytesMax) else {
             return (
                 nil,
                 [SkillDiagnostic(.error, path, "can not be read, or has more than \(documentBytesMax) bytes")]
             )
         }
-        let (parsed, found) = SkillDocument.parse(bytes, path: path)
-        var diagnostics = found
+        let (parsed, problems) = SkillDocument.parse(bytes, path: path)
+        var diagnostics = problems
         guard let document = parsed else { return (nil, diagnostics) }
-        let folderName = String(
-            folder[(folder.lastIndex(of: "/").map { folder.index(after: $0) } ?? folder.startIndex)...]
-        )
-        guard let description = document.description, !description.isEmpty else {
+        let description = (document.description ?? "").onOneLine
+        guard !description.isEmpty else {
             diagnostics.append(
                 SkillDiagnostic(.error, path, "no description: a model could never tell when to use it")
             )
             return (nil, diagnostics)
         }
-        let name = clean(document.name ?? folderName)
-        guard !name.isEmpty else {
-            diagnostics.append(
-                SkillDiagnostic(.error, path, "no usable name: lower-case letters, digits and hyphens")
-            )
-            return (nil, diagnostics)
+        diagnostics += remarks(on: document, found, host)
+        let name = name(of: document, found)
+        let resources =
+            found.isAlone ? [] : FileTree.files(below: found.folder, most: Skill.resourcesMax, depthMax: 6)
+        let entryPoint: String?
+        switch self.entryPoint(document, found, resources) {
+        case .success(let script): entryPoint = script
+        case .failure(let problem):
+            entryPoint = nil
+            diagnostics.append(SkillDiagnostic(.warning, path, problem.text))
         }
-        if let problem = SkillRules.problem(name: document.name, folder: folderName) {
-            diagnostics.append(SkillDiagnostic(.warning, path, problem))
-        }
-        let resources = FileTree.files(below: folder, most: Skill.resourcesMax, depthMax: depthMax)
         let skill = Skill(
             name: name,
-            description: String(description.prefix(1_024)),
+            description: String(String.UnicodeScalarView(description.unicodeScalars.prefix(1_024))),
             body: document.body.replacing("{baseDir}", with: "/skills/\(name)"),
-            directory: folder,
-            entryPoint: entryPoint(document, folder, resources, &diagnostics, path),
+            directory: FileTree.realPath(found.folder) ?? found.folder,
+            document: path,
+            entryPoint: entryPoint,
             isHiddenFromModels: document.isHiddenFromModels,
+            isInvocable: document.isInvocable,
+            license: document.license,
+            compatibility: document.compatibility,
+            allowedTools: document.allowedTools,
+            metadata: document.metadata,
             requirements: document.requirements,
-            resources: resources
+            missing: document.requirements.missing(on: host),
+            resources: resources,
+            digest: digest(bytes, found.folder, resources)
         )
         return (skill, diagnostics)
+    }
+
+    private static func remarks(
+        on document: SkillDocument,
+        _ found: SkillSearch.Found,
+        _ host: SkillHost
+    ) -> [SkillDiagnostic] {
+        let folderName = found.isAlone ? stem(found.document) : lastPart(found.folder)
+        var remarks: [String] = []
+        if let problem = SkillRules.problem(name: document.name, folder: folderName) {
+            remarks.append(problem)
+        }
+        if document.description?.isDeceptive == true {
+            remarks.append("description has control or direction characters, which were dropped")
+        }
+        if let length = document.description?.unicodeScalars.count, length > 1_024 {
+            remarks.append("description has \(length) characters; the first 1024 are used")
+        }
+        remarks += document.requirements.missing(on: host).map { "not for models here: \($0)" }
+        return remarks.map { SkillDiagnostic(.warning, found.document, $0) }
+    }
+
+    private static func name(of document: SkillDocument, _ found: SkillSearch.Found) -> String {
+        let fallback = found.isAlone ? stem(found.document) : lastPart(found.folder)
+        for candidate in [document.name ?? "", fallback] {
+            let name = clean(candidate)
+            if !name.isEmpty { return name }
+        }
+        // Letters that are none of ours only; the name still has to be the same on every load.
+        return "skill-\(SHA256.hex(Array((document.name ?? fallback).utf8)).prefix(8))"
     }
 
     /// As a path segment and a command's word: what does not fit becomes a hyphen.
@@ -101,88 +144,52 @@ package enum SkillLoader {
         let mapped = name.lowercased().map { character -> Character in
             character.isASCII && (character.isLetter || character.isNumber) ? character : "-"
         }
-        let words = String(mapped).split(separator: "-")
-        return String(words.joined(separator: "-").prefix(64))
+        let words = String(mapped).split(separator: "-").joined(separator: "-").prefix(64)
+        return String(words.hasSuffix("-") ? words.dropLast() : words)
+    }
+
+    private static func lastPart(_ path: String) -> String {
+        String(path.split(separator: "/").last ?? "")
+    }
+
+    private static func stem(_ path: String) -> String {
+        String(lastPart(path).dropLast(3))
+    }
+
+    private struct Problem: Error {
+        let text: String
     }
 
     private static func entryPoint(
         _ document: SkillDocument,
-        _ folder: String,
-        _ resources: [String],
-        _ diagnostics: inout [SkillDiagnostic],
-        _ path: String
-    ) -> String? {
+        _ found: SkillSearch.Found,
+        _ resources: [String]
+    ) -> Result<String?, Problem> {
         if let named = document.entryPoint {
-            if resources.contains(named), FileTree.isExecutable("\(folder)/\(named)") { return named }
-            diagnostics.append(
-                SkillDiagnostic(
-                    .warning,
-                    path,
-                    "metadata.penstock.run names \(named), which is no executable file of the skill"
+            let isInside = FileTree.isInside(found.folder, named)
+            if !found.isAlone, isInside, FileTree.isExecutable("\(found.folder)/\(named)") {
+                return .success(named)
+            }
+            return .failure(
+                Problem(
+                    text: "metadata.penstock.run names \(named), which is no executable file of the skill"
                 )
             )
-            return nil
         }
         let scripts = resources.filter {
-            $0.hasPrefix("scripts/") && FileTree.isExecutable("\(folder)/\($0)")
+            $0.hasPrefix("scripts/") && FileTree.isExecutable("\(found.folder)/\($0)")
         }
-        return scripts.count == 1 ? scripts[0] : nil
-    }
-}
-
-/// The format's own rules, for `skills check`; loading does not depend on them.
-package enum SkillRules {
-    private static let fields = [
-        "name", "description", "license", "compatibility", "metadata", "allowed-tools",
-    ]
-
-    package static func check(_ document: SkillDocument, folder: String) -> [String] {
-        var problems: [String] = []
-        if let problem = problem(name: document.name, folder: folder) { problems.append(problem) }
-        let description = document.description ?? ""
-        if description.isEmpty { problems.append("description is missing") }
-        if description.count > 1_024 {
-            problems.append("description has \(description.count) characters, at most 1024 are allowed")
-        }
-        if let compatibility = document.compatibility, compatibility.count > 500 {
-            problems.append("compatibility has \(compatibility.count) characters, at most 500 are allowed")
-        }
-        for field in document.fields where !fields.contains(field) {
-            problems.append("\(field) is no field of the format: use \(fields.joined(separator: ", "))")
-        }
-        return problems
+        return .success(scripts.count == 1 ? scripts[0] : nil)
     }
 
-    static func problem(name: String?, folder: String) -> String? {
-        guard let name, !name.isEmpty else { return "name is missing; the folder's name is used" }
-        let isFormed =
-            name.count <= 64 && !name.hasPrefix("-") && !name.hasSuffix("-") && !name.contains("--")
-            && name.allSatisfy { $0 == "-" || $0.isNumber || $0.isLetter && $0.lowercased() == String($0) }
-        guard isFormed else { return "name must be 1…64 lower-case letters, digits and single hyphens" }
-        return name == folder ? nil : "name \(name) is not the folder's name, \(folder)"
-    }
-}
-
-package struct SkillResourceError: Error {
-    package let detail: String
-}
-
-extension Skill {
-    /// A text file of the skill.
-    package func resource(_ path: String) throws(SkillResourceError) -> String {
-        guard resources.contains(path) else {
-            throw SkillResourceError(
-                detail: "no such file; there are: \(resources.prefix(50).joined(separator: ", "))"
-            )
+    private static func digest(_ document: [UInt8], _ folder: String, _ resources: [String]) -> String {
+        var lines = [SHA256.hex(document)]
+        for resource in resources {
+            let path = "\(folder)/\(resource)"
+            let content = FileTree.read(path, bytesMax: digestedBytesMax).map { SHA256.hex($0) }
+            let kind = FileTree.isExecutable(path) ? "x" : "-"
+            lines.append("\(resource) \(kind) \(content ?? "\(FileTree.byteCount(path))")")
         }
-        guard let bytes = FileTree.read("\(directory)/\(path)", bytesMax: Self.resourceBytesMax) else {
-            throw SkillResourceError(
-                detail: "can not be read, or has more than \(Self.resourceBytesMax) bytes"
-            )
-        }
-        guard let text = String(validating: bytes, as: UTF8.self) else {
-            throw SkillResourceError(detail: "not text; run a command on it instead")
-        }
-        return text
+        return SHA256.hex(Array(lines.joined(separator: "\n").utf8))
     }
 }
