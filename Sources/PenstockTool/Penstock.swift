@@ -22,7 +22,7 @@ enum Penstock {
         options: [.flag("version", "the version")],
         subcommands: [
             RunCommand.run, RunCommand.ingress, RunCommand.worker, RunCommand.egress,
-            SandboxCommand.sandbox, BenchCommand.bench,
+            SandboxCommand.sandbox, BenchCommand.bench, SkillsCommand.command,
         ]
     )
 

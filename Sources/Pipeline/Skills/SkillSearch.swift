@@ -24,6 +24,8 @@ struct SkillSearch {
     private(set) var found: [Found] = []
     private(set) var diagnostics: [SkillDiagnostic] = []
     private var seen: Set<String> = []
+    /// Said once.
+    private var isTooDeep = false
 
     init(below root: String) {
         var queue = [Place(path: root, depth: 0, rules: [])]
@@ -67,7 +69,8 @@ struct SkillSearch {
             !name.hasPrefix(".") && name != "node_modules" && FileTree.isFolder("\(place.path)/\(name)")
         }.map { "\(place.path)/\($0)" }.filter { !Self.isIgnored($0, isFolder: true, rules) }
         guard place.depth < Self.depthMax else {
-            if !folders.isEmpty {
+            if !folders.isEmpty, !isTooDeep {
+                isTooDeep = true
                 diagnostics.append(
                     SkillDiagnostic(
                         .warning,
