@@ -39,7 +39,7 @@ let package = Package(
         .executableTarget(
             name: "PenstockTool",
             dependencies: [
-                "Adapters", "CLinux", "Crypto", "Edge", "EmbeddedLog", "JSON", "LinuxSandbox", "Network",
+                "Adapters", "Crypto", "Edge", "EmbeddedLog", "JSON", "LinuxSandbox", "Network",
                 "Pipeline",
                 "Telemetry", "Topics", "YAML",
             ],

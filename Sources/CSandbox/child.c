@@ -169,8 +169,8 @@ void sandbox_child(struct sandbox_plan *plan) {
     follow_spawner();
     // Namespaces, the host's /proc and the clone of the user's map: nothing of these may outlive this line.
     raw_close_range(CHILD_ALIVE, ~0U);
-    long command = raw_vfork(CLONE_VM | CLONE_VFORK | SIGCHLD, command_stack + sizeof command_stack, start_command,
-                             plan);
+    long command = raw_vfork(CLONE_VM | CLONE_VFORK | SIGCHLD, command_stack + sizeof command_stack,
+                             start_command, plan);
     child_need(SANDBOX_STEP_SUPERVISOR, command);
     if (command_failed) raw_exit(125);
     raw_close_range(CHILD_INPUT, CHILD_ERROR);

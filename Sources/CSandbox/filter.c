@@ -22,10 +22,10 @@ struct landlock_ruleset {
 #define SCOPE_SIGNAL (1ULL << 1)
 
 #define READ (LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
-#define WRITE_FOLDER                                                                                          \
-    (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_WRITE_FILE |             \
-     LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_DIR |           \
-     LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO |              \
+#define WRITE_FOLDER                                                                                         \
+    (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_WRITE_FILE |            \
+     LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_DIR |          \
+     LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO |             \
      LANDLOCK_ACCESS_FS_MAKE_SYM | LANDLOCK_ACCESS_FS_REFER | FS_TRUNCATE)
 #define WRITE_DEVICE (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE | FS_TRUNCATE)
 #define ALL_FILES_1 ((1ULL << 13) - 1)
@@ -40,7 +40,8 @@ static uint64_t known_rights(int version) {
 
 static void allow(int ruleset, const char *path, uint64_t rights) {
     struct landlock_path_beneath_attr rule = {.allowed_access = rights};
-    rule.parent_fd = (int)child_need(SANDBOX_STEP_LANDLOCK, raw_openat(AT_FDCWD, path, O_PATH | O_CLOEXEC, 0));
+    rule.parent_fd =
+        (int)child_need(SANDBOX_STEP_LANDLOCK, raw_openat(AT_FDCWD, path, O_PATH | O_CLOEXEC, 0));
     child_need(SANDBOX_STEP_LANDLOCK, raw_landlock_add_rule(ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule));
     raw_close(rule.parent_fd);
 }

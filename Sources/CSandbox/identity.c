@@ -55,10 +55,11 @@ void identity_drop_capabilities(void) {
         child_need(step, raw_prctl(PR_CAPBSET_DROP, capability, 0, 0, 0));
     }
     child_need(step, raw_prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0));
-    child_need(step, raw_prctl(PR_SET_SECUREBITS,
-                               SECURE_ALL_BITS | SECURE_ALL_LOCKS | issecure_mask(SECURE_NO_CAP_AMBIENT_RAISE) |
-                                   issecure_mask(SECURE_NO_CAP_AMBIENT_RAISE_LOCKED),
-                               0, 0, 0));
+    child_need(step,
+               raw_prctl(PR_SET_SECUREBITS,
+                         SECURE_ALL_BITS | SECURE_ALL_LOCKS | issecure_mask(SECURE_NO_CAP_AMBIENT_RAISE) |
+                             issecure_mask(SECURE_NO_CAP_AMBIENT_RAISE_LOCKED),
+                         0, 0, 0));
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
     struct __user_cap_data_struct none[2];
     text_clear(none, sizeof none);

@@ -92,7 +92,8 @@ static void mount_private(const struct sandbox_plan *plan, const char *path) {
     at = text_append_number(at, plan->outside_user, 10);
     at = text_append(at, ",gid=");
     text_append_number(at, plan->outside_group, 10);
-    child_need(SANDBOX_STEP_ROOT, raw_mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options));
+    child_need(SANDBOX_STEP_ROOT,
+               raw_mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options));
 }
 
 // The mount's path and the folders above it.

@@ -11,13 +11,13 @@ enum child_descriptor {
     CHILD_OUTPUT,
     CHILD_ERROR,
     CHILD_REPORT,
-    CHILD_ALIVE,     // read end of a pipe that only the spawner writes: hang-up means the spawner is gone
-    CHILD_PROC,      // the host's /proc, as a path only
-    CHILD_TEMPLATE,  // mount namespace with the root that all share
-    CHILD_NETWORK,   // an empty network namespace of an earlier sandbox, or -1
-    CHILD_IDMAP,     // user namespace that maps the workspace's owner; only when the spawner is root
-    CHILD_CGROUPS,   // cgroup.procs of up to two groups to enter
-    CHILD_SPARE = CHILD_CGROUPS + 2    // first number that is not kept
+    CHILD_ALIVE,    // read end of a pipe that only the spawner writes: hang-up means the spawner is gone
+    CHILD_PROC,     // the host's /proc, as a path only
+    CHILD_TEMPLATE, // mount namespace with the root that all share
+    CHILD_NETWORK,  // an empty network namespace of an earlier sandbox, or -1
+    CHILD_IDMAP,    // user namespace that maps the workspace's owner; only when the spawner is root
+    CHILD_CGROUPS,  // cgroup.procs of up to two groups to enter
+    CHILD_SPARE = CHILD_CGROUPS + 2 // first number that is not kept
 };
 
 struct sandbox_mount {

@@ -31,8 +31,7 @@ static inline long raw_call(long number, long a, long b, long c, long d, long e,
     return result;
 }
 
-#define RAW(number, a, b, c, d, e) \
-    raw_call(number, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), 0)
+#define RAW(number, a, b, c, d, e) raw_call(number, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), 0)
 
 static inline long raw_openat(int at, const char *path, int flags, int mode) {
     return RAW(SYS_openat, at, path, flags, mode, 0);
@@ -40,11 +39,15 @@ static inline long raw_openat(int at, const char *path, int flags, int mode) {
 static inline long raw_openat2(int at, const char *path, const void *how, unsigned long size) {
     return RAW(SYS_openat2, at, path, how, size, 0);
 }
-static inline long raw_close(int fd) { return RAW(SYS_close, fd, 0, 0, 0, 0); }
+static inline long raw_close(int fd) {
+    return RAW(SYS_close, fd, 0, 0, 0, 0);
+}
 static inline long raw_close_range(unsigned first, unsigned last) {
     return RAW(SYS_close_range, first, last, 0, 0, 0);
 }
-static inline long raw_dup3(int from, int to, int flags) { return RAW(SYS_dup3, from, to, flags, 0, 0); }
+static inline long raw_dup3(int from, int to, int flags) {
+    return RAW(SYS_dup3, from, to, flags, 0, 0);
+}
 static inline long raw_read(int fd, void *bytes, unsigned long count) {
     return RAW(SYS_read, fd, bytes, count, 0, 0);
 }
@@ -57,8 +60,12 @@ static inline long raw_fcntl(int fd, int command, long argument) {
 static inline long raw_getdents64(int fd, void *bytes, unsigned long count) {
     return RAW(SYS_getdents64, fd, bytes, count, 0, 0);
 }
-static inline long raw_lseek(int fd, long offset, int whence) { return RAW(SYS_lseek, fd, offset, whence, 0, 0); }
-static inline long raw_fstat(int fd, void *stat) { return RAW(SYS_fstat, fd, stat, 0, 0, 0); }
+static inline long raw_lseek(int fd, long offset, int whence) {
+    return RAW(SYS_lseek, fd, offset, whence, 0, 0);
+}
+static inline long raw_fstat(int fd, void *stat) {
+    return RAW(SYS_fstat, fd, stat, 0, 0, 0);
+}
 static inline long raw_poll(void *polled, unsigned long count, int timeout) {
     return RAW(SYS_poll, polled, count, timeout, 0, 0);
 }
@@ -71,15 +78,23 @@ static inline long raw_symlinkat(const char *target, int at, const char *path) {
 static inline long raw_readlinkat(int at, const char *path, char *target, unsigned long size) {
     return RAW(SYS_readlinkat, at, path, target, size, 0);
 }
-static inline long raw_chdir(const char *path) { return RAW(SYS_chdir, path, 0, 0, 0, 0); }
-static inline long raw_umask(int mask) { return RAW(SYS_umask, mask, 0, 0, 0, 0); }
+static inline long raw_chdir(const char *path) {
+    return RAW(SYS_chdir, path, 0, 0, 0, 0);
+}
+static inline long raw_umask(int mask) {
+    return RAW(SYS_umask, mask, 0, 0, 0, 0);
+}
 
 static inline long raw_mount(const char *source, const char *target, const char *type, unsigned long flags,
                              const char *data) {
     return RAW(SYS_mount, source, target, type, flags, data);
 }
-static inline long raw_umount2(const char *target, int flags) { return RAW(SYS_umount2, target, flags, 0, 0, 0); }
-static inline long raw_pivot_root(const char *to, const char *old) { return RAW(SYS_pivot_root, to, old, 0, 0, 0); }
+static inline long raw_umount2(const char *target, int flags) {
+    return RAW(SYS_umount2, target, flags, 0, 0, 0);
+}
+static inline long raw_pivot_root(const char *to, const char *old) {
+    return RAW(SYS_pivot_root, to, old, 0, 0, 0);
+}
 static inline long raw_open_tree(int at, const char *path, unsigned flags) {
     return RAW(SYS_open_tree, at, path, flags, 0, 0);
 }
@@ -91,8 +106,12 @@ static inline long raw_move_mount(int from, const char *source, int to, const ch
     return RAW(SYS_move_mount, from, source, to, target, flags);
 }
 
-static inline long raw_clock_gettime(int clock, void *time) { return RAW(SYS_clock_gettime, clock, time, 0, 0, 0); }
-static inline long raw_fsopen(const char *type) { return RAW(SYS_fsopen, type, 1 /* FSOPEN_CLOEXEC */, 0, 0, 0); }
+static inline long raw_clock_gettime(int clock, void *time) {
+    return RAW(SYS_clock_gettime, clock, time, 0, 0, 0);
+}
+static inline long raw_fsopen(const char *type) {
+    return RAW(SYS_fsopen, type, 1 /* FSOPEN_CLOEXEC */, 0, 0, 0);
+}
 static inline long raw_fsconfig(int fs, unsigned command, const char *key, const char *value) {
     return RAW(SYS_fsconfig, fs, command, key, value, 0);
 }
@@ -102,9 +121,13 @@ static inline long raw_fsmount(int fs, unsigned attributes) {
 static inline long raw_mknodat(int at, const char *path, int mode, int device) {
     return RAW(SYS_mknodat, at, path, mode, device, 0);
 }
-static inline long raw_setns(int space, int kind) { return RAW(SYS_setns, space, kind, 0, 0, 0); }
+static inline long raw_setns(int space, int kind) {
+    return RAW(SYS_setns, space, kind, 0, 0, 0);
+}
 
-static inline long raw_unshare(unsigned long flags) { return RAW(SYS_unshare, flags, 0, 0, 0, 0); }
+static inline long raw_unshare(unsigned long flags) {
+    return RAW(SYS_unshare, flags, 0, 0, 0, 0);
+}
 static inline long raw_sethostname(const char *name, unsigned long length) {
     return RAW(SYS_sethostname, name, length, 0, 0, 0);
 }
@@ -117,7 +140,9 @@ static inline long raw_setresuid(unsigned real, unsigned effective, unsigned sav
 static inline long raw_setresgid(unsigned real, unsigned effective, unsigned saved) {
     return RAW(SYS_setresgid, real, effective, saved, 0, 0);
 }
-static inline long raw_capset(void *header, const void *data) { return RAW(SYS_capset, header, data, 0, 0, 0); }
+static inline long raw_capset(void *header, const void *data) {
+    return RAW(SYS_capset, header, data, 0, 0, 0);
+}
 static inline long raw_prctl(int option, long a, long b, long c, long d) {
     return RAW(SYS_prctl, option, a, b, c, d);
 }
@@ -143,8 +168,12 @@ static inline long raw_prlimit64(int resource, const void *limit) {
 static inline long raw_clone3(const void *arguments, unsigned long size) {
     return RAW(SYS_clone3, arguments, size, 0, 0, 0);
 }
-static inline long raw_setsid(void) { return RAW(SYS_setsid, 0, 0, 0, 0, 0); }
-static inline long raw_kill(int pid, int signal) { return RAW(SYS_kill, pid, signal, 0, 0, 0); }
+static inline long raw_setsid(void) {
+    return RAW(SYS_setsid, 0, 0, 0, 0, 0);
+}
+static inline long raw_kill(int pid, int signal) {
+    return RAW(SYS_kill, pid, signal, 0, 0, 0);
+}
 static inline long raw_wait4(int pid, int *status, int options, void *usage) {
     return RAW(SYS_wait4, pid, status, options, usage, 0);
 }

@@ -37,7 +37,7 @@
 struct slot {
     pid_t process;
     int network;
-    int idmap;    // user namespace that shows the worker's files as this slot's; 0 until needed
+    int idmap; // user namespace that shows the worker's files as this slot's; 0 until needed
 };
 
 static struct sandbox_plan plan;
@@ -204,7 +204,9 @@ static int free_slot(void) {
 }
 
 // The next sandbox's network namespace: a used one, or -1 for a new one.
-static int take_network(void) { return network_count > 0 ? networks[--network_count] : -1; }
+static int take_network(void) {
+    return network_count > 0 ? networks[--network_count] : -1;
+}
 
 static int network_of(long process) {
     char path[64];
@@ -263,8 +265,10 @@ static long receive(int *descriptors, int *descriptor_count) {
         struct cmsghdr align;
     } control;
     struct iovec piece = {message, SANDBOX_MESSAGE_BYTES_MAX};
-    struct msghdr header = {
-        .msg_iov = &piece, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+    struct msghdr header = {.msg_iov = &piece,
+                            .msg_iovlen = 1,
+                            .msg_control = control.bytes,
+                            .msg_controllen = sizeof control.bytes};
     ssize_t count = recvmsg(CONTROL, &header, MSG_CMSG_CLOEXEC);
     *descriptor_count = 0;
     if (count <= 0) return count;
@@ -293,7 +297,7 @@ static void take_hello(size_t count) {
 static void take_request(size_t count, const int *descriptors, int descriptor_count) {
     enum sandbox_step step = SANDBOX_STEP_REQUEST;
     int error = plan.filter.len == 0 || descriptor_count < SANDBOX_FD_COUNT ? EINVAL : read_request(count);
-    if (!error && template < 0) {
+    if (!error && template <0) {
         error = template_error ? template_error : EIO;
         step = template_step;
     }
@@ -343,7 +347,8 @@ static void raise_limits(void) {
 
 // Gives root up for good before anything is served.
 static void become(unsigned user) {
-    if (setgroups(0, NULL) != 0 || setresgid(user, user, user) != 0 || setresuid(user, user, user) != 0) _exit(1);
+    if (setgroups(0, NULL) != 0 || setresgid(user, user, user) != 0 || setresuid(user, user, user) != 0)
+        _exit(1);
     prctl(PR_SET_DUMPABLE, 1);
 }
 

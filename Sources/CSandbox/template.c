@@ -36,7 +36,9 @@ static const char *const etc_files[][2] = {
     {"hostname", "sandbox\n"},
 };
 
-static void make_folder(const char *path) { child_need(SANDBOX_STEP_ROOT, raw_mkdirat(AT_FDCWD, path, 0755)); }
+static void make_folder(const char *path) {
+    child_need(SANDBOX_STEP_ROOT, raw_mkdirat(AT_FDCWD, path, 0755));
+}
 
 static void make_file(const char *path, const char *text) {
     int fd = (int)child_need(SANDBOX_STEP_ROOT,
@@ -50,7 +52,8 @@ static void copy_file(int host, const char *from, const char *to) {
     int source = (int)raw_openat(host, from, O_RDONLY | O_CLOEXEC, 0);
     if (source == -ENOENT) return;
     child_need(SANDBOX_STEP_SYSTEM, source);
-    int target = (int)child_need(SANDBOX_STEP_ROOT, raw_openat(AT_FDCWD, to, O_WRONLY | O_CREAT | O_EXCL, 0444));
+    int target =
+        (int)child_need(SANDBOX_STEP_ROOT, raw_openat(AT_FDCWD, to, O_WRONLY | O_CREAT | O_EXCL, 0444));
     for (;;) {
         long count = child_need(SANDBOX_STEP_SYSTEM, raw_read(source, piece, sizeof piece));
         if (count == 0) break;
@@ -96,8 +99,9 @@ static void make_etc(int host) {
         if (folder == -ENOENT) continue;
         child_need(SANDBOX_STEP_SYSTEM, folder);
         make_folder(path);
-        mount_attach(SANDBOX_STEP_SYSTEM,
-                     mount_clone(SANDBOX_STEP_SYSTEM, folder, "", AT_RECURSIVE, SYSTEM_READ_ONLY | ATTR_NOEXEC), path);
+        mount_attach(
+            SANDBOX_STEP_SYSTEM,
+            mount_clone(SANDBOX_STEP_SYSTEM, folder, "", AT_RECURSIVE, SYSTEM_READ_ONLY | ATTR_NOEXEC), path);
         raw_close(folder);
     }
 }
@@ -107,7 +111,8 @@ static void make_devices(int host, int is_privileged) {
     char path[64];
     enum sandbox_step step = SANDBOX_STEP_DEVICES;
     make_folder("dev");
-    child_need(step, raw_mount("tmpfs", "dev", "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=0755,size=64k,nr_inodes=32"));
+    child_need(step,
+               raw_mount("tmpfs", "dev", "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=0755,size=64k,nr_inodes=32"));
     for (int i = 0; i < DEVICES; i++) {
         text_append(text_append(path, "dev/"), devices[i].name);
         if (is_privileged) {
@@ -118,8 +123,11 @@ static void make_devices(int host, int is_privileged) {
         }
     }
     static const char *const links[][2] = {
-        {"/proc/self/fd", "dev/fd"},       {"/proc/self/fd/0", "dev/stdin"}, {"/proc/self/fd/1", "dev/stdout"},
-        {"/proc/self/fd/2", "dev/stderr"}, {"/tmp", "dev/shm"},
+        {"/proc/self/fd", "dev/fd"},
+        {"/proc/self/fd/0", "dev/stdin"},
+        {"/proc/self/fd/1", "dev/stdout"},
+        {"/proc/self/fd/2", "dev/stderr"},
+        {"/tmp", "dev/shm"},
     };
     for (unsigned i = 0; i < sizeof links / sizeof *links; i++) {
         child_need(step, raw_symlinkat(links[i][0], AT_FDCWD, links[i][1]));
@@ -131,7 +139,8 @@ void template_build(int is_privileged, int ready) {
     raw_umask(0);
     child_need(SANDBOX_STEP_TEMPLATE, raw_unshare(CLONE_NEWNS));
     child_need(SANDBOX_STEP_TEMPLATE, raw_mount(0, "/", 0, MS_REC | MS_PRIVATE, 0));
-    int host = (int)child_need(SANDBOX_STEP_TEMPLATE, raw_openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0));
+    int host = (int)child_need(SANDBOX_STEP_TEMPLATE,
+                               raw_openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0));
     // On /tmp, which every host has; what it covers is still reached from `host` by names that do not pass
     // it.
     child_need(SANDBOX_STEP_ROOT,
@@ -145,7 +154,8 @@ void template_build(int is_privileged, int ready) {
     make_folder("tmp");
     make_folder("work");
     if (!is_privileged) {
-        int proc = mount_clone(SANDBOX_STEP_PROC, host, "proc", AT_RECURSIVE, ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC);
+        int proc = mount_clone(SANDBOX_STEP_PROC, host, "proc", AT_RECURSIVE,
+                               ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC);
         mount_attach(SANDBOX_STEP_PROC, proc, "proc");
     }
     child_need(SANDBOX_STEP_PIVOT, raw_pivot_root(".", "."));

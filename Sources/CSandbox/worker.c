@@ -40,7 +40,8 @@ int sandbox_spawner_start(const char *executable, uint32_t user, int *control, i
     posix_spawnattr_setsigdefault(&attributes, &all);
     posix_spawnattr_setsigmask(&attributes, &none);
     // A session of its own: Ctrl-C at the worker's terminal must not end what the worker means to drain.
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
+    posix_spawnattr_setflags(&attributes,
+                             POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
     pid_t child = 0;
     int error = posix_spawn(&child, executable, &actions, &attributes, arguments, environment);
     posix_spawn_file_actions_destroy(&actions);
@@ -83,8 +84,10 @@ long sandbox_receive(int socket, void *bytes, size_t count, int *descriptor) {
         struct cmsghdr align;
     } control;
     struct iovec piece = {bytes, count};
-    struct msghdr header = {
-        .msg_iov = &piece, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+    struct msghdr header = {.msg_iov = &piece,
+                            .msg_iovlen = 1,
+                            .msg_control = control.bytes,
+                            .msg_controllen = sizeof control.bytes};
     *descriptor = -1;
     ssize_t received = recvmsg(socket, &header, MSG_CMSG_CLOEXEC);
     if (received < 0) return -errno;
@@ -97,7 +100,8 @@ long sandbox_receive(int socket, void *bytes, size_t count, int *descriptor) {
 }
 
 int sandbox_landlock_version(void) {
-    long version = syscall(444 /* landlock_create_ruleset */, NULL, 0, 1 /* LANDLOCK_CREATE_RULESET_VERSION */);
+    long version =
+        syscall(444 /* landlock_create_ruleset */, NULL, 0, 1 /* LANDLOCK_CREATE_RULESET_VERSION */);
     return version < 0 ? 0 : (int)version;
 }
 

@@ -56,8 +56,8 @@ package final class LinuxSandbox: SkillSandbox {
         try await self.run(run, standardInput: -1, output: output)
     }
 
-    /// As `run`, but the command reads `standardInput`, the reading end of a pipe, which this closes; -1 for the
-    /// run's own input. Only a pipe: the command could open a file or terminal again, with other rights.
+    /// As `run`, but the command reads `standardInput`, the reading end of a pipe, which this closes; -1 for
+    /// the run's own input. Only a pipe: the command could open a file or terminal again, with other rights.
     package func run(
         _ run: SandboxRun,
         standardInput: Int32,

@@ -1,4 +1,3 @@
-import CLinux
 import Glibc
 import LinuxSandbox
 import Pipeline
@@ -21,14 +20,15 @@ enum SandboxCommand {
         operands: "[--] CMD…",
         operandCount: 1...4096,
         discussion: """
-            The command sees the system's programs read-only, an empty /tmp, and /work: the folder of --workspace, or
-            an empty one that is gone afterwards. It has no network, no other file, and none of your environment.
+            The command sees the system's programs read-only, an empty /tmp, and /work: the folder of
+            --workspace, or an empty one that is gone afterwards. It has no network, no other file, and none
+            of your environment.
 
-            Exits with the command's own status; 128 and the signal's number when one ended it, 124 when its time was
-            up, 125 when the sandbox could not start, 127 when there is no such program in it.
+            Exits with the command's own status; 128 and the signal's number when one ended it, 124 when its
+            time was up, 125 when the sandbox could not start, 127 when there is no such program in it.
             """,
         examples: [
-            ("penstock sandbox run -- python3 -c 'print(6 * 7)'", "in an empty workspace"),
+            ("penstock sandbox run -- python3 -m this", "in an empty workspace"),
             (
                 "penstock sandbox run --workspace . --timeout 5 -- bash build.sh",
                 "on this folder, for 5 s at most"
@@ -55,11 +55,10 @@ enum SandboxCommand {
         let writer = Task {
             for await (stream, bytes) in pieces { write(bytes, to: stream == .standardOutput ? 1 : 2) }
         }
-        let input = try StandardInput()
         let result: Result<SandboxOutcome, SandboxError>
         do throws(SandboxError) {
             result = .success(
-                try await LinuxSandbox().run(run, standardInput: input.descriptor) { queue.yield(($0, $1)) }
+                try await LinuxSandbox().run(run, standardInput: PipedInput.start()) { queue.yield(($0, $1)) }
             )
         } catch {
             result = .failure(error)
@@ -138,42 +137,6 @@ enum SandboxCommand {
             // A reader that has gone wants no more.
             guard count > 0 else { return }
             written += count
-        }
-    }
-}
-
-/// Our standard input as a pipe that a sandbox may hold: never the file or terminal itself, which it could open
-/// again with other rights.
-private struct StandardInput {
-    let descriptor: Int32
-
-    init() throws {
-        var ends: [Int32] = [-1, -1]
-        guard pipe2(&ends, O_CLOEXEC) == 0 else {
-            throw Failure("no pipe: \(String(cString: strerror(errno)))")
-        }
-        descriptor = ends[0]
-        signal(SIGPIPE, SIG_IGN)
-        let writing = ends[1]
-        // A thread, because reading a terminal waits for ever; it ends with the process.
-        try SandboxThread.start {
-            var piece = [UInt8](repeating: 0, count: 65_536)
-            while true {
-                let count = read(0, &piece, piece.count)
-                if count < 0, errno == EINTR { continue }
-                guard count > 0 else { break }
-                var sent = 0
-                while sent < count {
-                    let result = piece[sent..<count].withUnsafeBytes {
-                        Glibc.write(writing, $0.baseAddress, $0.count)
-                    }
-                    if result < 0, errno == EINTR { continue }
-                    guard result > 0 else { break }
-                    sent += result
-                }
-                if sent < count { break }
-            }
-            close(writing)
         }
     }
 }

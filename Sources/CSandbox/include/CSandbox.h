@@ -110,8 +110,8 @@ enum sandbox_ended_by { SANDBOX_ENDED_ITSELF = 0, SANDBOX_ENDED_MEMORY = 1 };
 // What the sandbox's own processes write to the report pipe; each is one write, smaller than PIPE_BUF.
 struct sandbox_report {
     uint32_t kind;
-    uint32_t step;     // FAILED: enum sandbox_step. ENDED: enum sandbox_ended_by.
-    int32_t value;     // FAILED: errno. ENDED: wait status of the command.
+    uint32_t step; // FAILED: enum sandbox_step. ENDED: enum sandbox_ended_by.
+    int32_t value; // FAILED: errno. ENDED: wait status of the command.
     uint32_t reserved;
     uint64_t cpu_microseconds;
     uint64_t memory_bytes;
