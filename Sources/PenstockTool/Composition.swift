@@ -101,20 +101,13 @@ extension Composition {
 extension Composition {
     func skills() -> SkillCatalog { SkillLoader.load(settings.skills) }
 
-    func model() throws -> any ModelProvider {
-        guard case .offline = settings.models.first, settings.models.count == 1 else {
-            return try remoteModel()
-        }
-        return OfflineModel()
-    }
-
     func worker(_ skills: SkillCatalog) throws -> Runner {
         let tools = AgentTools(
             skills: skills,
             runner: SkillRunner(sandbox: try LinuxSandbox(), limits: settings.agent.skillLimits)
         )
         let stage = TurnStage(
-            agent: Agent(model: try model(), tools: tools, settings: settings.agent),
+            agent: Agent(model: try Self.model(settings), tools: tools, settings: settings.agent),
             store: store,
             folders: try StoredWorkspaces(
                 base: "\(settings.data)/workspaces-\(getpid())",

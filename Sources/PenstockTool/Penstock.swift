@@ -21,8 +21,9 @@ enum Penstock {
         ],
         options: [.flag("version", "the version")],
         subcommands: [
-            RunCommand.run, RunCommand.ingress, RunCommand.worker, RunCommand.egress,
-            SandboxCommand.sandbox, BenchCommand.bench, SkillsCommand.command,
+            RunCommand.run, RunCommand.ingress, RunCommand.worker, RunCommand.egress, SendCommand.command,
+            TopicsCommand.command, ConversationsCommand.command, DeadLettersCommand.command,
+            SkillsCommand.command, SandboxCommand.sandbox, BenchCommand.bench, DoctorCommand.command,
         ]
     )
 
