@@ -50,7 +50,9 @@ enum Parser {
         guard let option = known.first(where: { $0.name == parts[0] }) else {
             let guess =
                 Spelling.nearest(parts[0], in: known.map(\.name)).map { " Did you mean --\($0)?" } ?? ""
-            throw UsageError("there is no option \(word).\(guess) \(path.joined(separator: " ")) --help lists them.")
+            throw UsageError(
+                "there is no option \(word).\(guess) \(path.joined(separator: " ")) --help lists them."
+            )
         }
         guard let placeholder = option.value else {
             guard parts.count == 1 else { throw UsageError("--\(option.name) takes no value") }
