@@ -8,8 +8,8 @@ enum DeadLettersCommand {
         name: "deadletters",
         summary: "records that could not be handled: list, show, redrive, drop",
         discussion: """
-            Nothing is ever erased: redrive puts the record on its topic again, under a new event id; drop marks
-            it as seen to. Both say so in the list with --all.
+            Nothing is ever erased: redrive puts the record on its topic again, under a new event id;
+            drop marks it as seen to. Both say so in the list with --all.
             """,
         subcommands: [
             Command(

@@ -20,6 +20,7 @@ enum TidyRules {
         "Edge": ["CCurl", "CLinux", "JSON", "Network", "Pipeline", "Telemetry"],
         "PipelineTesting": ["Crypto", "JSON", "Pipeline", "Telemetry", "Topics"],
         "PenstockTool": [
+            "CLinux",
             "Adapters", "Crypto", "Edge", "EmbeddedLog", "JSON", "LinuxSandbox", "Network", "Pipeline",
             "Telemetry",
             "Topics", "YAML",
@@ -36,7 +37,7 @@ enum TidyRules {
         ("Task.sleep", ["TimeSource+System.swift", "HTTPServer.swift"], "take a TimeSource"),
         ("Task.detached", [], "give the task a parent that awaits it"),
         ("Task.immediateDetached", ["HTTPConnection.swift"], "give the task a parent that awaits it"),
-        ("print(", [], "use Terminal for results and Logger for the rest"),
+        ("print(", ["SandboxCommand.swift"], "use Terminal for results and Logger for the rest"),
         ("try! ", [], "handle the error"),
         ("getenv(", ["SettingsFile.swift"], "take it from the settings"),
     ]

@@ -164,7 +164,9 @@ package enum Spelling {
     /// The word that takes the fewest changes, if they are few.
     package static func nearest(_ word: String, in words: [String]) -> String? {
         let scored = words.map { ($0, distance(Array(word.utf8), Array($0.utf8))) }
-        guard let best = scored.min(by: { $0.1 < $1.1 }), best.1 <= max(2, word.utf8.count / 3), best.1 < word.utf8.count else {
+        let changesMax = max(2, word.utf8.count / 3)
+        guard let best = scored.min(by: { $0.1 < $1.1 }), best.1 <= changesMax, best.1 < word.utf8.count
+        else {
             return nil
         }
         return best.0

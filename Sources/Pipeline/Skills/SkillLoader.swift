@@ -7,8 +7,8 @@ package enum SkillLoader {
     /// Of larger files only the size enters the digest.
     private static let digestedBytesMax = 1 << 20
 
-    /// Later roots win where two skills have one name; within one root the first does. A root that is itself a
-    /// skill counts as one.
+    /// Later roots win where two skills have one name; within one root the first does. A root that is itself
+    /// a skill counts as one.
     package static func load(_ roots: [String], host: SkillHost = SkillHost()) -> SkillCatalog {
         var skills: [String: Skill] = [:]
         var diagnostics: [SkillDiagnostic] = []
