@@ -95,6 +95,16 @@ let package = Package(
         tests("CryptoTests", "Crypto"),
         tests("EdgeTests", "Edge", "JSON", "Network", "Pipeline"),
         tests("EmbeddedLogTests", "EmbeddedLog", "Pipeline", "PipelineTesting", "Topics"),
+        tests(
+            "EndToEndTests",
+            "Adapters",
+            "Crypto",
+            "EmbeddedLog",
+            "JSON",
+            "PenstockTool",
+            "Pipeline",
+            "Topics"
+        ),
         tests("JSONTests", "JSON"),
         tests("LinuxSandboxTests", "LinuxSandbox", "Pipeline", "PipelineTesting"),
         tests("NetworkTests", "Network"),
