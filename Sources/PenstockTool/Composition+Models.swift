@@ -10,34 +10,35 @@ extension Composition {
             shards: 16,
             userAgent: "penstock/\(Penstock.version)"
         )
-        let models = settings.models.map { model -> any ModelProvider in
+        let models: [any ModelProvider] = settings.models.map { model in
             switch model {
             case .offline: OfflineModel()
-            case .openAI(let remote):
-                OpenAIModel(
-                    baseURL: remote.baseURL,
-                    model: remote.model,
-                    key: { try key(of: remote, isNeeded: remote.baseURL.contains("api.openai.com")) },
-                    transport: transport
-                )
-            case .anthropic(let remote):
-                AnthropicModel(
-                    baseURL: remote.baseURL,
-                    model: remote.model,
-                    key: { try key(of: remote, isNeeded: true) },
-                    transport: transport
-                )
+            case .openAI(let settings): OpenAIModel(remote(settings, transport, "://api.openai.com"))
+            case .anthropic(let settings): AnthropicModel(remote(settings, transport, "://"))
             }
         }
         return models.count == 1 ? models[0] : FailoverModel(models)
     }
 
-    /// A local server wants no key; one that is not set is no reason to fail there.
-    private static func key(of remote: Settings.RemoteModel, isNeeded: Bool) throws -> String {
-        do {
-            return try remote.key.value()
-        } catch  where !isNeeded {
-            return ""
+    /// A server of one's own may want no key: one that is not set is a reason to fail only where the address
+    /// has `needing`.
+    private static func remote(
+        _ settings: Settings.RemoteModel,
+        _ transport: CurlTransport,
+        _ needing: String
+    ) -> RemoteModel {
+        RemoteModel(
+            baseURL: settings.baseURL,
+            model: settings.model,
+            transport: transport,
+            limits: HTTPLimits(total: .seconds(600), silence: .seconds(120), bodyBytesMax: 32 << 20)
+        ) {
+            do throws(SecretError) {
+                return try settings.key.value()
+            } catch {
+                if settings.baseURL.contains(needing) { throw error }
+                return nil
+            }
         }
     }
 }

@@ -3,208 +3,105 @@ package import Pipeline
 
 /// Anthropic's Messages API.
 package struct AnthropicModel: ModelProvider {
+    package let name: String
     package let determinism = ModelDeterminism.recorded
-    private let baseURL: String
-    private let model: String
-    private let key: @Sendable () throws -> String
-    private let transport: any HTTPTransport
+    private let remote: RemoteModel
 
-    /// - Parameters:
-    ///   - baseURL: without version and slash: `https://api.anthropic.com`.
-    ///   - key: read on each call.
-    package init(
-        baseURL: String,
-        model: String,
-        key: @escaping @Sendable () throws -> String,
-        transport: any HTTPTransport
-    ) {
-        self.baseURL = baseURL
-        self.model = model
-        self.key = key
-        self.transport = transport
+    private static let version = "2023-06-01"
+    /// The API wants a number; used when the request has none.
+    private static let outputTokensDefault = 4_096
+
+    /// The base URL ends where `/v1/messages` begins: `https://api.anthropic.com`.
+    package init(_ remote: RemoteModel) {
+        self.remote = remote
+        name = "anthropic:\(remote.model)"
     }
-
-    package var name: String { "anthropic:\(model)" }
 
     package func respond(
         to request: ModelRequest,
         part: @escaping @Sendable (ModelPart) async -> Void
     ) async throws(ModelError) -> ModelResponse {
-        let fields: HTTPFields = [
+        let key = try remote.readKey(name)
+        var fields: HTTPFields = [
             "Content-Type": "application/json", "Accept": "text/event-stream",
-            "anthropic-version": "2023-06-01",
-            "x-api-key": try ModelError.reading(name, key),
+            "anthropic-version": Self.version,
         ]
-        let call = ModelCall<AnthropicFold>(
-            transport: transport,
-            name: name,
-            url: baseURL.hasSuffix("/v1") ? "\(baseURL)/messages" : "\(baseURL)/v1/messages",
+        if let key { fields["x-api-key"] = key }
+        let http = HTTPRequest(
+            method: "POST",
+            target: remote.baseURL + (remote.baseURL.hasSuffix("/v1") ? "/messages" : "/v1/messages"),
             fields: fields,
             body: body(request).json
         )
-        return try await call.run(part)
+        return try await remote.ask(http, as: AnthropicAnswer.self, name: name, key: key, part: part)
     }
 
     private func body(_ request: ModelRequest) -> JSONValue {
+        let tokens = request.outputTokensMax > 0 ? request.outputTokensMax : Self.outputTokensDefault
         var body: [String: JSONValue] = [
-            "model": .string(model), "max_tokens": .integer(Int64(request.outputTokensMax)), "stream": true,
+            "model": .string(remote.model),
+            "max_tokens": .integer(Int64(tokens)),
             "messages": .array(Self.messages(request.messages)),
+            "stream": true,
         ]
         if !request.system.isEmpty { body["system"] = .string(request.system) }
-        if !request.tools.isEmpty {
-            body["tools"] = .array(
-                request.tools.map {
-                    [
-                        "name": .string($0.name), "description": .string($0.description),
-                        "input_schema": $0.parameters,
-                    ]
-                }
-            )
-        }
+        if !request.tools.isEmpty { body["tools"] = .array(request.tools.map(Self.tool)) }
         return .object(body)
     }
 
-    /// Roles must alternate, and the results of one answer's calls belong into one message: neighbours of one
-    /// role become one.
+    /// Roles take turns, and all results of one answer's calls come first in the message after it.
     private static func messages(_ messages: [ModelMessage]) -> [JSONValue] {
-        var merged: [(role: String, content: [JSONValue])] = []
+        var turns: [(role: String, blocks: [JSONValue])] = []
         for message in messages {
             let role = message.role == .assistant ? "assistant" : "user"
-            if merged.last?.role == role {
-                merged[merged.count - 1].content += content(message)
+            let blocks = blocks(message)
+            guard !blocks.isEmpty else { continue }
+            if turns.last?.role == role {
+                turns[turns.count - 1].blocks += blocks
             } else {
-                merged.append((role, content(message)))
+                turns.append((role, blocks))
             }
         }
-        return merged.map { ["role": .string($0.role), "content": .array($0.content)] }
+        return turns.map { ["role": .string($0.role), "content": .array($0.blocks)] }
     }
 
-    private static func content(_ message: ModelMessage) -> [JSONValue] {
-        if message.role == .tool {
+    private static func blocks(_ message: ModelMessage) -> [JSONValue] {
+        // The API refuses text of white space alone.
+        let isBlank = message.text.allSatisfy(\.isWhitespace)
+        switch message.role {
+        case .user: return [["type": "text", "text": .string(isBlank ? "(no text)" : message.text)]]
+        case .assistant:
+            let text: [JSONValue] = isBlank ? [] : [["type": "text", "text": .string(message.text)]]
+            return text
+                + message.toolCalls.map {
+                    [
+                        "type": "tool_use", "id": .string(safe($0.id)), "name": .string($0.name),
+                        "input": $0.argumentsObject,
+                    ]
+                }
+        case .tool:
             return [
                 [
-                    "type": "tool_result", "tool_use_id": .string(message.toolCallID ?? ""),
-                    "content": .string(message.text), "is_error": .bool(message.isError),
+                    "type": "tool_result",
+                    "tool_use_id": .string(safe(message.toolCallID ?? "")),
+                    "content": .string(isBlank ? "(nothing)" : message.text),
+                    "is_error": .bool(message.isError),
                 ]
             ]
         }
-        // Empty text is refused.
-        let text: [JSONValue] =
-            message.text.isEmpty && !message.toolCalls.isEmpty
-            ? [] : [["type": "text", "text": .string(message.text.isEmpty ? "…" : message.text)]]
-        return text
-            + message.toolCalls.map {
-                ["type": "tool_use", "id": .string($0.id), "name": .string($0.name), "input": $0.arguments]
-            }
-    }
-}
-
-/// Events of a streamed message.
-struct AnthropicFold: ModelAnswerFold {
-    private enum Block {
-        case text(String)
-        case tool(id: String, name: String, input: String)
     }
 
-    private var blocks: [Int: Block] = [:]
-    private var stop: String?
-    private var usage = ModelUsage()
-    private var model = ""
-    private var error: (type: String, message: String)?
-    private var isDone = false
-
-    mutating func take(_ event: EventStreamParser.Event) -> String? {
-        // Events of other shapes may be added at any time.
-        guard let value = try? JSONValue(json: Array(event.data.utf8)) else { return nil }
-        switch value["type"]?.stringValue {
-        case "message_start":
-            model = value["message"]?["model"]?.stringValue ?? ""
-            takeUsage(value["message"]?["usage"])
-        case "content_block_start": return start(value)
-        case "content_block_delta": return extend(value)
-        case "message_delta":
-            stop = value["delta"]?["stop_reason"]?.stringValue ?? stop
-            takeUsage(value["usage"])
-        case "message_stop": isDone = true
-        case "error":
-            error = (
-                value["error"]?["type"]?.stringValue ?? "", value["error"]?["message"]?.stringValue ?? ""
-            )
-        default: break
-        }
-        return nil
+    /// Ids may have letters, digits, _ and - only; those that another provider made may have more.
+    private static func safe(_ id: String) -> String {
+        let id = String(id.map { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-") ? $0 : "_" })
+        return id.isEmpty ? "_" : id
     }
 
-    private mutating func start(_ value: JSONValue) -> String? {
-        guard let index = value["index"]?.integerValue, let block = value["content_block"], blocks.count < 256
-        else {
-            return nil
-        }
-        switch block["type"]?.stringValue {
-        case "text":
-            let text = block["text"]?.stringValue ?? ""
-            blocks[Int(index)] = .text(text)
-            return text
-        case "tool_use":
-            blocks[Int(index)] = .tool(
-                id: block["id"]?.stringValue ?? "call\(index)",
-                name: block["name"]?.stringValue ?? "",
-                input: ""
-            )
-        default: break
-        }
-        return nil
-    }
-
-    private mutating func extend(_ value: JSONValue) -> String? {
-        guard let index = value["index"]?.integerValue.map({ Int($0) }) else { return nil }
-        switch (blocks[index], value["delta"]?["type"]?.stringValue) {
-        case (.text(let text), "text_delta"):
-            let more = value["delta"]?["text"]?.stringValue ?? ""
-            blocks[index] = .text(text + more)
-            return more
-        case (.tool(let id, let name, let input), "input_json_delta"):
-            let more = value["delta"]?["partial_json"]?.stringValue ?? ""
-            blocks[index] = .tool(id: id, name: name, input: input + more)
-        default: break
-        }
-        return nil
-    }
-
-    private mutating func takeUsage(_ value: JSONValue?) {
-        guard let value else { return }
-        if let input = value["input_tokens"]?.integerValue {
-            let cached = value["cache_read_input_tokens"]?.integerValue ?? 0
-            let written = value["cache_creation_input_tokens"]?.integerValue ?? 0
-            usage.inputTokens = Int(input + cached + written)
-            usage.cachedTokens = Int(cached)
-        }
-        if let output = value["output_tokens"]?.integerValue { usage.outputTokens = Int(output) }
-    }
-
-    func response() throws(ModelError) -> ModelResponse {
-        if let error {
-            let detail = "the provider's error: \(error.type) \(error.message.prefix(300))"
-            let isThrottled = ["overloaded_error", "rate_limit_error"].contains(error.type)
-            throw ModelError(isThrottled ? .throttled(retryAfter: nil) : .transient, detail)
-        }
-        guard isDone || stop != nil else { throw ModelError(.transient, "the answer broke off") }
-        var text = ""
-        var calls: [ModelToolCall] = []
-        for (_, block) in blocks.sorted(by: { $0.key < $1.key }) {
-            switch block {
-            case .text(let more): text += more
-            case .tool(let id, let name, let input):
-                calls.append(ModelToolCall(id: id, name: name, arguments: ModelToolCall.arguments(input)))
-            }
-        }
-        let reason: ModelStop =
-            switch stop {
-            case _ where !calls.isEmpty: .tools
-            case "max_tokens": .length
-            case "refusal": .refused
-            default: .end
-            }
-        return ModelResponse(text: text, toolCalls: calls, stop: reason, usage: usage, model: model)
+    private static func tool(_ tool: ModelTool) -> JSONValue {
+        [
+            "name": .string(tool.name),
+            "description": .string(tool.description),
+            "input_schema": tool.parameters,
+        ]
     }
 }
