@@ -105,6 +105,7 @@ let package = Package(
             "Pipeline",
             "Topics"
         ),
+        tests("InteropTests", "Adapters", "Edge", "JSON", "Pipeline", "Topics"),
         tests("JSONTests", "JSON"),
         tests("LinuxSandboxTests", "LinuxSandbox", "Pipeline", "PipelineTesting"),
         tests("NetworkTests", "Network"),
