@@ -26,22 +26,37 @@ void child_fail(enum sandbox_step step, long error) {
     raw_exit(125);
 }
 
-// Moves what is needed to its fixed number and closes all else. The report pipe goes first, so that a failure
-// of the others can be told. Sources lie above the fixed numbers: the spawner keeps those occupied.
-static void take_descriptors(const struct sandbox_plan *plan) {
-    enum sandbox_step step = SANDBOX_STEP_DESCRIPTORS;
-    child_need(step, raw_dup3(plan->descriptors[CHILD_REPORT], CHILD_REPORT, O_CLOEXEC));
-    for (int fd = CHILD_INPUT; fd < CHILD_SPARE; fd++) {
-        if (fd == CHILD_REPORT || plan->descriptors[fd] < 0) continue;
-        child_need(step, raw_dup3(plan->descriptors[fd], fd, O_CLOEXEC));
+// Moves what is needed to its fixed number. Sources lie above the fixed numbers: the spawner keeps those
+// occupied.
+static void take_descriptors(const struct sandbox_plan *plan, int first, int end) {
+    for (int fd = first; fd < end; fd++) {
+        if (plan->descriptors[fd] < 0) continue;
+        child_need(SANDBOX_STEP_DESCRIPTORS, raw_dup3(plan->descriptors[fd], fd, O_CLOEXEC));
     }
-    child_need(step, raw_close_range(CHILD_SPARE, ~0U));
+}
+
+// The request: at hand when we were forked for it, else awaited; the end of the socket means that we are not
+// needed.
+static void take_request(struct sandbox_plan *plan) {
+    static char message[SANDBOX_MESSAGE_BYTES_MAX];
+    int descriptors[SANDBOX_FD_MAX];
+    int descriptor_count;
+    if (plan->descriptors[CHILD_REQUEST] >= 0) {
+        raw_close_range(CHILD_SPARE, ~0U);
+        long count = request_receive(CHILD_REQUEST, message, descriptors, &descriptor_count);
+        if (count <= 0 || descriptor_count < SANDBOX_FD_COUNT) raw_exit(125);
+        if (request_read(plan, message, (size_t)count)) raw_exit(125);
+        request_descriptors(plan, descriptors, descriptor_count);
+    }
+    take_descriptors(plan, CHILD_REPORT, CHILD_REPORT + 1);
+    take_descriptors(plan, CHILD_INPUT, CHILD_ALIVE);
+    raw_close_range(CHILD_SPARE, ~0U);
 }
 
 // Into the groups that limit us all, before anything is made that they should count. Needs no capability: the
 // worker opened the files.
 static void enter_cgroups(const struct sandbox_plan *plan) {
-    for (int fd = CHILD_CGROUPS; fd < CHILD_SPARE; fd++) {
+    for (int fd = CHILD_CGROUPS; fd < CHILD_ALIVE; fd++) {
         if (plan->descriptors[fd] < 0) continue;
         child_need(SANDBOX_STEP_CGROUP_JOIN, raw_write(fd, "0", 1));
         raw_close(fd);
@@ -145,17 +160,21 @@ static void enter_network(const struct sandbox_plan *plan) {
 void sandbox_child(struct sandbox_plan *plan) {
     struct sandbox_report started = {.kind = SANDBOX_REPORT_STARTED};
     struct mount_trees trees;
-    take_descriptors(plan);
     raw_umask(0);
-    enter_cgroups(plan);
+    // The report pipe goes first, so that any failure can be told; what waits for its request has none yet.
+    if (plan->descriptors[CHILD_REQUEST] < 0) take_descriptors(plan, CHILD_REPORT, CHILD_REPORT + 1);
+    take_descriptors(plan, CHILD_ALIVE, CHILD_SPARE);
     // CAP_SYS_ADMIN where the spawner has it, from here to identity_enter.
-    child_need(SANDBOX_STEP_CGROUP_NAMESPACE, raw_unshare(CLONE_NEWCGROUP));
+    follow_spawner();
     enter_time(plan);
     enter_network(plan);
     child_need(SANDBOX_STEP_HOSTNAME, raw_sethostname("sandbox", 7));
+    leave_keyring();
+    take_request(plan);
+    enter_cgroups(plan);
+    child_need(SANDBOX_STEP_CGROUP_NAMESPACE, raw_unshare(CLONE_NEWCGROUP));
     mounts_open(plan, &trees);
     mounts_enter(plan, &trees);
-    leave_keyring();
     // CAP_SYS_ADMIN over a user namespace without anything, from here to identity_drop_capabilities.
     identity_enter(plan);
     identity_forbid_namespaces();
@@ -166,6 +185,7 @@ void sandbox_child(struct sandbox_plan *plan) {
     raw_umask(077);
     // Nothing inside may look at or trace us; our /proc/1 belongs to root.
     child_need(SANDBOX_STEP_SUPERVISOR, raw_prctl(PR_SET_DUMPABLE, 0, 0, 0, 0));
+    // Again: a change of user takes the death signal back.
     follow_spawner();
     // Namespaces, the host's /proc and the clone of the user's map: nothing of these may outlive this line.
     raw_close_range(CHILD_ALIVE, ~0U);

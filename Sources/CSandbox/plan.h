@@ -7,17 +7,21 @@
 
 // Descriptors of the child have fixed numbers, so that one close_range drops everything else.
 enum child_descriptor {
+    // Of the request.
     CHILD_INPUT = 3,
     CHILD_OUTPUT,
     CHILD_ERROR,
     CHILD_REPORT,
-    CHILD_ALIVE,    // read end of a pipe that only the spawner writes: hang-up means the spawner is gone
-    CHILD_PROC,     // the host's /proc, as a path only
-    CHILD_TEMPLATE, // mount namespace with the root that all share
-    CHILD_NETWORK,  // an empty network namespace of an earlier sandbox, or -1
-    CHILD_IDMAP,    // user namespace that maps the workspace's owner; only when the spawner is root
-    CHILD_CGROUPS,  // cgroup.procs of up to two groups to enter
-    CHILD_SPARE = CHILD_CGROUPS + 2 // first number that is not kept
+    CHILD_CGROUPS, // cgroup.procs of up to two groups to enter
+    // Of the spawner.
+    CHILD_ALIVE =
+        CHILD_CGROUPS + 2, // read end of a pipe that only the spawner writes: hang-up means it is gone
+    CHILD_PROC,            // the host's /proc, as a path only
+    CHILD_TEMPLATE,        // mount namespace with the root that all share
+    CHILD_NETWORK,         // an empty network namespace of an earlier sandbox, or -1
+    CHILD_IDMAP,           // user namespace that maps the workspace's owner; only when the spawner is root
+    CHILD_REQUEST,         // where to wait for the request, or -1 when it is at hand
+    CHILD_SPARE            // first number that is not kept
 };
 
 struct sandbox_mount {
@@ -57,6 +61,10 @@ static inline long child_need(enum sandbox_step step, long result) {
     return result;
 }
 
+// request.c
+long request_receive(int socket, char *message, int *descriptors, int *descriptor_count);
+int request_read(struct sandbox_plan *plan, char *message, size_t count);
+void request_descriptors(struct sandbox_plan *plan, const int *descriptors, int count);
 // identity.c
 void identity_enter(const struct sandbox_plan *plan);
 void identity_forbid_namespaces(void);

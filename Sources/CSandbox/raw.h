@@ -57,6 +57,9 @@ static inline long raw_write(int fd, const void *bytes, unsigned long count) {
 static inline long raw_fcntl(int fd, int command, long argument) {
     return RAW(SYS_fcntl, fd, command, argument, 0, 0);
 }
+static inline long raw_recvmsg(int socket, void *message, int flags) {
+    return RAW(SYS_recvmsg, socket, message, flags, 0, 0);
+}
 static inline long raw_getdents64(int fd, void *bytes, unsigned long count) {
     return RAW(SYS_getdents64, fd, bytes, count, 0, 0);
 }

@@ -33,6 +33,13 @@
 #endif
 #define NAMESPACES (CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS)
 #define NETWORKS_KEPT 128
+#define QUIET_MILLISECONDS 2
+
+// A sandbox that waits for its one request.
+struct member {
+    int request;
+    int pidfd;
+};
 
 struct slot {
     pid_t process;
@@ -42,7 +49,7 @@ struct slot {
 
 static struct sandbox_plan plan;
 static struct slot slots[SLOTS];
-static char message[SANDBOX_MESSAGE_BYTES_MAX + 1];
+static char message[SANDBOX_MESSAGE_BYTES_MAX];
 static char filter_code[SANDBOX_FILTER_BYTES_MAX];
 static int alive[2];
 static unsigned user_base;
@@ -53,6 +60,12 @@ static enum sandbox_step template_step;
 // Network namespaces that sandboxes left as they found them: nobody inside can change one.
 static int networks[NETWORKS_KEPT];
 static int network_count;
+static struct member pool[SANDBOX_POOL_MAX];
+static int pool_count;
+static int pool_size;
+static int pool_idle_milliseconds;
+// Until the first request, and when there was none for long.
+static int is_pool_asleep = 1;
 
 // Builds the root that the sandboxes share; what failed is told to each request.
 static void make_template(void) {
@@ -150,52 +163,6 @@ static void reap(void) {
     }
 }
 
-// The next string of the message, or NULL when it ends first.
-static char *next_string(char **at, char *end) {
-    char *text = *at;
-    char *zero = text < end ? memchr(text, 0, (size_t)(end - text)) : NULL;
-    if (!zero) return NULL;
-    *at = zero + 1;
-    return text;
-}
-
-static int read_strings(char **at, char *end, char **strings, uint32_t count) {
-    for (uint32_t i = 0; i < count; i++) {
-        strings[i] = next_string(at, end);
-        if (!strings[i]) return EINVAL;
-    }
-    return 0;
-}
-
-static int read_request(size_t count) {
-    struct sandbox_request *request = &plan.limits;
-    if (count < sizeof *request) return EINVAL;
-    memcpy(request, message, sizeof *request);
-    if (request->candidates > sizeof plan.candidates / sizeof *plan.candidates ||
-        request->arguments > SANDBOX_STRINGS_MAX || request->variables > SANDBOX_STRINGS_MAX ||
-        request->mounts > SANDBOX_MOUNTS_MAX || request->arguments == 0) {
-        return EINVAL;
-    }
-    char *at = message + sizeof *request;
-    char *end = message + count;
-    if (read_strings(&at, end, plan.candidates, request->candidates) ||
-        read_strings(&at, end, plan.arguments, request->arguments) ||
-        read_strings(&at, end, plan.variables, request->variables)) {
-        return EINVAL;
-    }
-    plan.arguments[request->arguments] = NULL;
-    plan.variables[request->variables] = NULL;
-    plan.working_directory = next_string(&at, end);
-    plan.workspace = next_string(&at, end);
-    for (uint32_t i = 0; i < request->mounts; i++) {
-        plan.mounts[i].host = next_string(&at, end);
-        plan.mounts[i].inside = next_string(&at, end);
-    }
-    // Each string follows the one before, so the last is missing if any is.
-    int is_missing = request->mounts ? !plan.mounts[request->mounts - 1].inside : !plan.workspace;
-    return is_missing ? EINVAL : 0;
-}
-
 static int free_slot(void) {
     for (int i = 0; i < SLOTS; i++) {
         if (slots[i].process == 0) return i;
@@ -219,15 +186,15 @@ static int prepare_slot(int index, enum sandbox_step *step) {
     plan.descriptors[CHILD_IDMAP] = -1;
     if (!plan.is_privileged) return 0;
     plan.outside_user = plan.outside_group = user_base + (unsigned)index;
-    if (!plan.workspace[0] && !plan.limits.mounts) return 0;
     if (slots[index].idmap <= 0) slots[index].idmap = make_idmap(plan.outside_user);
     *step = SANDBOX_STEP_WORKSPACE_IDMAP;
     plan.descriptors[CHILD_IDMAP] = slots[index].idmap;
     return slots[index].idmap < 0 ? -EPERM : 0;
 }
 
-// Forks the sandbox; a pidfd, or -errno with the step that failed.
-static int spawn(enum sandbox_step *step) {
+// Forks a sandbox, which takes the request at hand, or waits for one on the socket `request`; a pidfd, or
+// -errno with the step that failed.
+static int spawn(int request, enum sandbox_step *step) {
     int index = free_slot();
     int pidfd = -1;
     *step = SANDBOX_STEP_CLONE;
@@ -237,6 +204,10 @@ static int spawn(enum sandbox_step *step) {
     *step = SANDBOX_STEP_CLONE;
     int network = take_network();
     plan.descriptors[CHILD_NETWORK] = network;
+    plan.descriptors[CHILD_ALIVE] = alive[0];
+    plan.descriptors[CHILD_PROC] = proc;
+    plan.descriptors[CHILD_TEMPLATE] = template;
+    plan.descriptors[CHILD_REQUEST] = request;
     struct clone_args arguments = {
         .flags = NAMESPACES | CLONE_PIDFD | CLONE_CLEAR_SIGHAND | (network < 0 ? CLONE_NEWNET : 0),
         .pidfd = (uint64_t)(uintptr_t)&pidfd,
@@ -253,31 +224,55 @@ static int spawn(enum sandbox_step *step) {
     return pidfd;
 }
 
+// Makes one sandbox that waits for its request. One that cannot be made, or dies waiting, ends the pool:
+// requests are then served one by one and told what is wrong.
+static void fill_pool(void) {
+    int pair[2];
+    enum sandbox_step step;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
+        pool_size = 0;
+        return;
+    }
+    int bytes = 4 * SANDBOX_MESSAGE_BYTES_MAX;
+    setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+    int pidfd = spawn(pair[1], &step);
+    close(pair[1]);
+    if (pidfd < 0) {
+        close(pair[0]);
+        pool_size = 0;
+        return;
+    }
+    pool[pool_count].request = pair[0];
+    pool[pool_count++].pidfd = pidfd;
+}
+
+// Gives the request at hand to a sandbox that waits; its pidfd, or -1 when there is none.
+static int send_to_pool(size_t count, const int *descriptors, int descriptor_count) {
+    while (pool_count > 0) {
+        struct member member = pool[--pool_count];
+        long sent = sandbox_send(member.request, message, count, descriptors, descriptor_count);
+        close(member.request);
+        if (sent == (long)count) return member.pidfd;
+        close(member.pidfd);
+    }
+    return -1;
+}
+
+// Auto-sleep: what waits costs memory, and is made again after the next request.
+static void empty_pool(void) {
+    while (pool_count > 0) {
+        struct member member = pool[--pool_count];
+        // It ends by itself when its socket does.
+        close(member.request);
+        close(member.pidfd);
+    }
+    is_pool_asleep = 1;
+}
+
 static void reply(uint64_t id, int error, enum sandbox_step step, int pidfd) {
     struct sandbox_reply reply = {.id = id, .error = error, .step = step};
     // A worker that is gone cannot be told; the next receive ends us.
     sandbox_send(CONTROL, &reply, sizeof reply, &pidfd, pidfd >= 0);
-}
-
-static long receive(int *descriptors, int *descriptor_count) {
-    union {
-        char bytes[CMSG_SPACE(SANDBOX_FD_MAX * sizeof(int))];
-        struct cmsghdr align;
-    } control;
-    struct iovec piece = {message, SANDBOX_MESSAGE_BYTES_MAX};
-    struct msghdr header = {.msg_iov = &piece,
-                            .msg_iovlen = 1,
-                            .msg_control = control.bytes,
-                            .msg_controllen = sizeof control.bytes};
-    ssize_t count = recvmsg(CONTROL, &header, MSG_CMSG_CLOEXEC);
-    *descriptor_count = 0;
-    if (count <= 0) return count;
-    struct cmsghdr *sent = CMSG_FIRSTHDR(&header);
-    if (sent && sent->cmsg_level == SOL_SOCKET && sent->cmsg_type == SCM_RIGHTS) {
-        *descriptor_count = (int)((sent->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-        memcpy(descriptors, CMSG_DATA(sent), (size_t)*descriptor_count * sizeof(int));
-    }
-    return header.msg_flags & (MSG_TRUNC | MSG_CTRUNC) ? 1 : count;
 }
 
 static void take_hello(size_t count) {
@@ -288,6 +283,8 @@ static void take_hello(size_t count) {
     if (!is_wrong) {
         memcpy(filter_code, message + sizeof hello, hello.filter_bytes);
         plan.is_lenient = hello.is_lenient != 0;
+        pool_size = hello.pool_size < SANDBOX_POOL_MAX ? (int)hello.pool_size : SANDBOX_POOL_MAX;
+        pool_idle_milliseconds = (int)hello.pool_idle_seconds * 1000;
         plan.filter.len = (unsigned short)(hello.filter_bytes / sizeof(struct sock_filter));
         plan.filter.filter = (struct sock_filter *)filter_code;
     }
@@ -296,25 +293,20 @@ static void take_hello(size_t count) {
 
 static void take_request(size_t count, const int *descriptors, int descriptor_count) {
     enum sandbox_step step = SANDBOX_STEP_REQUEST;
-    int error = plan.filter.len == 0 || descriptor_count < SANDBOX_FD_COUNT ? EINVAL : read_request(count);
+    int error = plan.filter.len == 0 || descriptor_count < SANDBOX_FD_COUNT
+                    ? EINVAL
+                    : request_read(&plan, message, count);
     if (!error && template <0) {
         error = template_error ? template_error : EIO;
         step = template_step;
     }
     int pidfd = -error;
     if (!error) {
-        plan.descriptors[CHILD_INPUT] = descriptors[SANDBOX_FD_INPUT];
-        plan.descriptors[CHILD_OUTPUT] = descriptors[SANDBOX_FD_OUTPUT];
-        plan.descriptors[CHILD_ERROR] = descriptors[SANDBOX_FD_ERROR];
-        plan.descriptors[CHILD_REPORT] = descriptors[SANDBOX_FD_REPORT];
-        plan.descriptors[CHILD_ALIVE] = alive[0];
-        plan.descriptors[CHILD_PROC] = proc;
-        plan.descriptors[CHILD_TEMPLATE] = template;
-        for (int i = 0; i < SANDBOX_FD_MAX - SANDBOX_FD_COUNT; i++) {
-            int is_sent = SANDBOX_FD_COUNT + i < descriptor_count;
-            plan.descriptors[CHILD_CGROUPS + i] = is_sent ? descriptors[SANDBOX_FD_COUNT + i] : -1;
+        pidfd = send_to_pool(count, descriptors, descriptor_count);
+        if (pidfd < 0) {
+            request_descriptors(&plan, descriptors, descriptor_count);
+            pidfd = spawn(-1, &step);
         }
-        pidfd = spawn(&step);
     }
     reply(plan.limits.id, pidfd < 0 ? -pidfd : 0, step, pidfd);
     if (pidfd >= 0) close(pidfd);
@@ -324,8 +316,8 @@ static void serve(void) {
     int descriptors[SANDBOX_FD_MAX];
     int descriptor_count;
     uint32_t kind;
-    long count = receive(descriptors, &descriptor_count);
-    if (count < 0 && (errno == EINTR || errno == EAGAIN)) return;
+    long count = request_receive(CONTROL, message, descriptors, &descriptor_count);
+    if (count == -EINTR || count == -EAGAIN) return;
     // The worker is gone; the pipe and the death signal take every sandbox along.
     if (count <= 0) _exit(0);
     memcpy(&kind, message, sizeof kind);
@@ -333,6 +325,7 @@ static void serve(void) {
         take_hello((size_t)count);
     } else {
         take_request((size_t)count, descriptors, descriptor_count);
+        is_pool_asleep = 0;
     }
     for (int i = 0; i < descriptor_count; i++) close(descriptors[i]);
 }
@@ -375,7 +368,14 @@ static _Noreturn void run_spawner(void) {
     if (!template_error) make_template();
     struct pollfd polled[] = {{.fd = CONTROL, .events = POLLIN}, {.fd = ended, .events = POLLIN}};
     for (;;) {
-        if (poll(polled, 2, -1) < 0 && errno != EINTR) _exit(1);
+        // The pool is filled one by one when nothing was asked for a while: it would take the processor from the
+        // sandbox that was just started.
+        int wants_more = !is_pool_asleep && pool_count < pool_size;
+        int ready = poll(polled, 2, wants_more ? QUIET_MILLISECONDS : pool_count > 0 ? pool_idle_milliseconds : -1);
+        if (ready < 0 && errno != EINTR) _exit(1);
+        if (ready == 0 && wants_more) fill_pool();
+        if (ready == 0 && !wants_more) empty_pool();
+        if (ready <= 0) continue;
         if (polled[1].revents) {
             struct signalfd_siginfo ignored;
             while (read(ended, &ignored, sizeof ignored) > 0) continue;

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "CSandbox.h"
@@ -131,17 +132,46 @@ int sandbox_probe_seccomp(void) {
     return (int)-raw_seccomp(SECCOMP_GET_ACTION_AVAIL, 0, &action);
 }
 
-int sandbox_exec_and_wait(char *const *arguments) {
+static int start(char *const *arguments, int output) {
     static char *const environment[] = {"PATH=/usr/bin:/bin", NULL};
-    int status = 0;
     pid_t child = vfork();
     if (child == 0) {
+        if (output >= 0) dup2(output, STDOUT_FILENO);
         execve(arguments[0], arguments, environment);
         _exit(127);
     }
-    if (child < 0) return -errno;
+    return child < 0 ? -errno : child;
+}
+
+static int wait_for(int child) {
+    int status = 0;
+    if (child < 0) return child;
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+int sandbox_exec_and_wait(char *const *arguments) {
+    return wait_for(start(arguments, -1));
+}
+
+static uint64_t now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
+
+int sandbox_exec_to_first_byte(char *const *arguments, uint64_t *nanoseconds) {
+    char byte;
+    int ends[2];
+    uint64_t begin = now();
+    if (pipe2(ends, O_CLOEXEC) != 0) return -errno;
+    int child = start(arguments, ends[1]);
+    close(ends[1]);
+    int is_silent = child < 0 || read(ends[0], &byte, 1) != 1;
+    *nanoseconds = now() - begin;
+    int status = wait_for(child);
+    close(ends[0]);
+    return is_silent && status == 0 ? -ENODATA : status;
 }
 
 int sandbox_signal(int pidfd, int signal) {

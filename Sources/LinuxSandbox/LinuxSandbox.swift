@@ -17,6 +17,10 @@ package final class LinuxSandbox: SkillSandbox {
         /// Go without Landlock and a time namespace where the kernel has none. Otherwise each run is refused
         /// then.
         package var isLenient = false
+        /// Sandboxes made ahead of their requests, each used once; at most 64. They come with the first run.
+        package var poolSize = 0
+        /// How long they wait without any run before they are given up.
+        package var poolIdle: Duration = .seconds(60)
 
         package init() {}
 

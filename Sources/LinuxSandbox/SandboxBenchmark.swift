@@ -1,6 +1,7 @@
 import CSandbox
 import Glibc
 package import Pipeline
+import Synchronization
 
 /// What a sandbox costs, beside what the same program costs without one, measured in turn in one process.
 package struct SandboxBenchmark: Sendable {
@@ -15,6 +16,8 @@ package struct SandboxBenchmark: Sendable {
 
         package var ratio: Double { value / floor }
     }
+
+    private static let pauseMicroseconds: UInt32 = 8000
 
     private let runs: Int
     private let command: [String]
@@ -57,6 +60,60 @@ package struct SandboxBenchmark: Sendable {
             bubblewrap: bubblewrap.isEmpty ? nil : Self.median(bubblewrap),
             runs: runs
         )
+    }
+
+    /// A sandbox made ahead, until the first byte of what the command says, beside the same without a sandbox.
+    package func warm(_ settings: LinuxSandbox.Settings) async throws(SandboxError) -> Measurement {
+        let sandbox = try LinuxSandbox(settings)
+        var inside: [Double] = []
+        var outside: [Double] = []
+        for round in 0..<(runs + 3) {
+            let seen = FirstByte()
+            let start = MonotonicTime.now()
+            let outcome = try await sandbox.run(SandboxRun(command: command)) { _, _ in seen.note() }
+            guard outcome.succeeded, let first = seen.time else {
+                throw SandboxError(.invalid, "\(command[0]) ended with \(outcome.ending) or said nothing")
+            }
+            // The next one is made meanwhile, as it would be between two calls of skills. Both sides come out of
+            // the same pause: a processor that slept is slower at first.
+            usleep(Self.pauseMicroseconds)
+            let floor = try Self.timeToFirstByte(command)
+            usleep(Self.pauseMicroseconds)
+            guard round >= 3 else { continue }
+            inside.append(Double(first - start) / 1000)
+            outside.append(floor)
+        }
+        return Measurement(
+            name: "sandbox-warm",
+            value: Self.median(inside),
+            floor: Self.median(outside),
+            runs: runs
+        )
+    }
+
+    private final class FirstByte: Sendable {
+        private let noted = Mutex<UInt64?>(nil)
+
+        var time: UInt64? { noted.withLock { $0 } }
+
+        func note() {
+            let now = MonotonicTime.now()
+            noted.withLock { if $0 == nil { $0 = now } }
+        }
+    }
+
+    private static func timeToFirstByte(_ command: [String]) throws(SandboxError) -> Double {
+        let arguments = command.map { strdup($0) } + [nil]
+        defer { arguments.forEach { free($0) } }
+        var nanoseconds: UInt64 = 0
+        let status = sandbox_exec_to_first_byte(arguments, &nanoseconds)
+        guard status == 0 else {
+            throw SandboxError(
+                .invalid,
+                "\(command.joined(separator: " ")): status \(status) without our sandbox"
+            )
+        }
+        return Double(nanoseconds) / 1000
     }
 
     private static func time(_ command: [String]) throws(SandboxError) -> Double {

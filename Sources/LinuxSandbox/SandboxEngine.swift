@@ -246,6 +246,8 @@ final class SandboxEngine {
         hello.message = SANDBOX_HELLO.rawValue
         hello.filter_bytes = UInt32(filter.count)
         hello.is_lenient = settings.isLenient ? 1 : 0
+        hello.pool_size = UInt32(clamping: settings.poolSize)
+        hello.pool_idle_seconds = UInt32(clamping: max(1, min(settings.poolIdle.components.seconds, 86_400)))
         let packet = withUnsafeBytes(of: hello) { Array($0) } + filter
         _ = sandbox_send(control, packet, packet.count, nil, 0)
     }

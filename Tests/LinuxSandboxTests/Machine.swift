@@ -6,32 +6,43 @@ import Testing
 /// Who builds the sandbox: root gives each its own user id, an ordinary user maps itself.
 enum Builder: String, CaseIterable, Sendable, CustomTestStringConvertible {
     case root, user
+    /// The same, from sandboxes made ahead.
+    case pooledRoot, pooledUser
 
     static let ordinaryUser: UInt32 = 64_321
 
-    /// Only root can try both.
-    static let here: [Builder] = geteuid() == 0 ? [.root, .user] : [.user]
+    /// Only root can try all.
+    static let here: [Builder] = geteuid() == 0 ? allCases : [.user, .pooledUser]
 
     var testDescription: String { rawValue }
 
-    /// One sandbox for each builder serves every test.
-    var sandbox: LinuxSandbox {
-        get throws { try self == .root ? Self.asRoot.get() : Self.asUser.get() }
+    private var isUser: Bool { self == .user || self == .pooledUser }
+
+    /// Who owns what the sandbox writes.
+    var owner: UInt32 { isUser && geteuid() == 0 ? Self.ordinaryUser : geteuid() }
+
+    var settings: LinuxSandbox.Settings {
+        var settings = LinuxSandbox.Settings()
+        settings.user = isUser && geteuid() == 0 ? Self.ordinaryUser : nil
+        settings.poolSize = self == .pooledRoot || self == .pooledUser ? 3 : 0
+        return settings
     }
 
-    private static let asRoot = Result { try LinuxSandbox() }
-    private static let asUser = Result {
-        var settings = LinuxSandbox.Settings()
-        settings.user = geteuid() == 0 ? ordinaryUser : nil
-        return try LinuxSandbox(settings)
+    /// One sandbox for each builder serves every test.
+    var sandbox: LinuxSandbox {
+        get throws { try #require(Self.sandboxes[self]).get() }
     }
+
+    private static let sandboxes = Dictionary(
+        uniqueKeysWithValues: here.map { builder in (builder, Result { try LinuxSandbox(builder.settings) }) }
+    )
 
     /// A new folder that belongs to whoever builds the sandbox.
     func makeFolder() throws -> String {
         var template = Array("/tmp/penstock-sandbox-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { throw POSIXError(.EIO) }
         let path = String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
-        if self == .user, geteuid() == 0 { chown(path, Self.ordinaryUser, Self.ordinaryUser) }
+        if owner != geteuid() { chown(path, owner, owner) }
         return path
     }
 }

@@ -16,6 +16,7 @@
 #define SANDBOX_STRINGS_MAX 4096
 #define SANDBOX_MOUNTS_MAX 64
 #define SANDBOX_FILTER_BYTES_MAX (32 * 1024)
+#define SANDBOX_POOL_MAX 64
 
 // What was being done when a sandbox could not be built; the worker has words and a cure for each.
 enum sandbox_step {
@@ -57,12 +58,16 @@ enum sandbox_step {
 
 enum sandbox_message { SANDBOX_HELLO = 1, SANDBOX_RUN = 2 };
 
-// First packet to the spawner; `filter_bytes` bytes of BPF follow. `is_lenient` lets it do without Landlock
-// and without a time namespace where the kernel has none; otherwise their absence is a failed step.
+// First packet to the spawner; `filter_bytes` bytes of BPF follow. `pool_size` sandboxes are made ahead of
+// their requests, while there are any, and given up after `pool_idle_seconds` without. `is_lenient` lets it
+// do without Landlock and without a time namespace where the kernel has none; otherwise their absence is a
+// failed step.
 struct sandbox_hello {
     uint32_t message;
     uint32_t filter_bytes;
     uint32_t is_lenient;
+    uint32_t pool_size;
+    uint32_t pool_idle_seconds;
     uint32_t reserved;
 };
 
@@ -153,6 +158,9 @@ int sandbox_probe_seccomp(void);
 
 // vfork, exec and wait, the least a command can cost: the floor of benchmarks. Exit status, or -errno.
 int sandbox_exec_and_wait(char *const *arguments);
+
+// The same until the first byte of its output, which `nanoseconds` tells from the call on; waits for its end.
+int sandbox_exec_to_first_byte(char *const *arguments, uint64_t *nanoseconds);
 
 // The kernel's pidfd_send_signal; 0 or -errno.
 int sandbox_signal(int pidfd, int signal);
