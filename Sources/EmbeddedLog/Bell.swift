@@ -8,20 +8,55 @@ import Synchronization
 /// processes on the same folder; and twice a second in any case, so that leases and time limits are looked
 /// at.
 final class Bell: Sendable {
+    /// One who waits. A wait that is cancelled ends itself, and the next one waits anew.
     final class Watch: Sendable {
+        private struct State {
+            var isRung = false
+            var isClosed = false
+            var waiter: CheckedContinuation<Bool, Never>?
+        }
+
         fileprivate let id: UInt64
-        private let stream: AsyncStream<Void>
-        fileprivate let continuation: AsyncStream<Void>.Continuation
+        private let state = Mutex(State())
 
         fileprivate init(id: UInt64) {
             self.id = id
-            (stream, continuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
         }
 
         /// For one task at a time. False once the bell is closed or the task is cancelled.
         func next() async -> Bool {
-            var iterator = stream.makeAsyncIterator()
-            return await iterator.next() != nil
+            await withTaskCancellationHandler {
+                await withCheckedContinuation { continuation in
+                    let answer = state.withLock { state -> Bool? in
+                        if state.isClosed || Task.isCancelled { return false }
+                        guard !state.isRung else {
+                            state.isRung = false
+                            return true
+                        }
+                        state.waiter = continuation
+                        return nil
+                    }
+                    if let answer { continuation.resume(returning: answer) }
+                }
+            } onCancel: {
+                take { _ in }?.resume(returning: false)
+            }
+        }
+
+        fileprivate func ring() {
+            take { if $0.waiter == nil { $0.isRung = true } }?.resume(returning: true)
+        }
+
+        fileprivate func close() {
+            take { $0.isClosed = true }?.resume(returning: false)
+        }
+
+        private func take(_ change: (inout State) -> Void) -> CheckedContinuation<Bool, Never>? {
+            state.withLock { state in
+                change(&state)
+                defer { state.waiter = nil }
+                return state.waiter
+            }
         }
     }
 
@@ -75,7 +110,7 @@ final class Bell: Sendable {
             let watch = Watch(id: state.nextID)
             state.nextID += 1
             state.watches[watch.id] = watch
-            if state.isClosed { watch.continuation.finish() }
+            if state.isClosed { watch.close() }
             return watch
         }
     }
@@ -97,11 +132,11 @@ final class Bell: Sendable {
             state.isClosed = true
             return state.watches.values
         }
-        for watch in watches { watch.continuation.finish() }
+        for watch in watches { watch.close() }
     }
 
     private func wake() {
         let watches = state.withLock { $0.watches.values }
-        for watch in watches { watch.continuation.yield() }
+        for watch in watches { watch.ring() }
     }
 }

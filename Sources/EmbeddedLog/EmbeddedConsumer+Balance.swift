@@ -1,4 +1,4 @@
-import Pipeline
+package import Pipeline
 import Synchronization
 import Telemetry
 import Topics
@@ -27,7 +27,7 @@ extension EmbeddedConsumer {
             held: held
         )
         apply(try await log.writer.run { database throws(EventLogError) in try plan.apply(to: database) })
-        try await log.trim(now: log.time.now())
+        if log.trimGate.isDue(at: log.time.now()) { try await log.trimNow() }
     }
 
     private func apply(_ result: BalancePlan.Result) {
@@ -183,8 +183,8 @@ struct BalancePlan: Sendable {
 extension EmbeddedLog {
     /// Deletes some of the records that are past their topic's retention; a little at a time, so that no
     /// append waits long.
-    func trim(now: Timestamp) async throws(EventLogError) {
-        guard trimGate.isDue(at: now) else { return }
+    package func trimNow() async throws(EventLogError) {
+        let now = time.now()
         try await writer.run { database throws(EventLogError) in
             let topics = try database.run("SELECT id, retention_ms FROM topics WHERE retention_ms > 0") {
                 ($0.integer(0), $0.integer(1))

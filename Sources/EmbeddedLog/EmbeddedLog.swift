@@ -26,7 +26,7 @@ package final class EmbeddedLog: EventLog {
         let partitions: Int32
     }
 
-    /// - Parameter folder: created when it is not there.
+    /// `folder`: created when it is not there.
     package init(folder: String, time: TimeSource, chance: ChanceSource) throws(EventLogError) {
         self.folder = folder
         self.time = time

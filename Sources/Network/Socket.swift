@@ -15,7 +15,7 @@ package struct SocketError: Error {
 
 /// TCP sockets, non-blocking and closed on exec.
 package enum Socket {
-    /// - Parameter port: 0 for any free one; the returned port is the real one.
+    /// `port`: 0 for any free one; the returned port is the real one.
     package static func listen(host: String, port: UInt16) throws(SocketError) -> (
         descriptor: CInt, port: UInt16
     ) {

@@ -12,7 +12,7 @@ struct Door: HTTPHandler {
     private let stream: WebChatStream?
     private let health: HealthBoard
 
-    /// - Parameter isIngress: takes events and gives replies; else only health and metrics are served.
+    /// `isIngress`: takes events and gives replies; else only health and metrics are served.
     init(_ composition: Composition, feed: ReplyFeed, health: HealthBoard, isIngress: Bool) {
         self.health = health
         guard isIngress else {

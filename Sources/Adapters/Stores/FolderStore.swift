@@ -13,7 +13,7 @@ package final class FolderStore: ObjectStore {
     // Blocking calls stay off Swift's threads; one key is always on the same queue.
     private let queues: [DispatchQueue]
 
-    /// - Parameter folder: created when it is not there.
+    /// `folder`: created when it is not there.
     package init(folder: String) throws(ObjectStoreError) {
         objects = "\(folder)/objects"
         scratch = "\(folder)/scratch"

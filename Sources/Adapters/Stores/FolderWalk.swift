@@ -15,7 +15,7 @@ struct FolderWalk: Sendable {
         return ObjectListing(entries: Array(found.prefix(limit)), isTruncated: found.count > limit)
     }
 
-    /// - Parameter folder: the keys' common start, empty or ending in a slash.
+    /// `folder`: the keys' common start, empty or ending in a slash.
     private func visit(_ folder: String, _ found: inout [ObjectListing.Entry]) throws(ObjectStoreError) {
         for name in try names(in: folder) {
             guard found.count <= limit else { return }

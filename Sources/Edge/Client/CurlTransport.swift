@@ -6,9 +6,8 @@ package final class CurlTransport: HTTPTransport {
     private let engine: CurlEngine
     private let places: Places
 
-    /// - Parameters:
-    ///   - transfersMax: requests under way at a time; more wait their turn, first come first served.
-    ///   - shards: 1 for up to about 500 transfers, then one more for every 500.
+    /// `transfersMax`: requests under way at a time; more wait their turn, first come first served.
+    /// `shards`: 1 for up to about 500 transfers, then one more for every 500.
     package init(transfersMax: Int, shards: Int, userAgent: String, proxy: String? = nil) {
         engine = CurlEngine(shards: shards, setup: CurlSetup(userAgent: userAgent, proxy: proxy))
         places = Places(transfersMax)

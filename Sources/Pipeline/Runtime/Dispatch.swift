@@ -118,7 +118,7 @@ package struct Dispatch: Sendable {
         return nil
     }
 
-    /// - Parameter outputs: nil when the record was not handled.
+    /// `outputs`: nil when the record was not handled.
     package mutating func handled(_ work: Work, outputs: [NewRecord]?) {
         inFlight -= 1
         queuedBytes -= work.record.roughByteCount

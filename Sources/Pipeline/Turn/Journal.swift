@@ -44,9 +44,8 @@ package struct StepRecorder: Sendable {
     private let readsJournal: Bool
     private let isAlive: @Sendable () -> Bool
 
-    /// - Parameters:
-    ///   - readsJournal: the event was perhaps tried before; false saves a get for each step.
-    ///   - isAlive: false once the turn must stop and keep nothing.
+    /// `readsJournal`: the event was perhaps tried before; false saves a get for each step.
+    /// `isAlive`: false once the turn must stop and keep nothing.
     package init(
         store: TurnStore,
         keys: ConversationKeys,
@@ -68,7 +67,7 @@ package struct StepRecorder: Sendable {
         SHA256.hex(Array("\(keys.prefix)\n\(turn)\n\(source.key)\n\(steps.count)".utf8))
     }
 
-    /// - Parameter isJournaled: false for a pure function of the request, which is simply run again after a
+    /// `isJournaled`: false for a pure function of the request, which is simply run again after a
     ///   crash.
     package mutating func run<Result: JSONCoded>(
         _ kind: StepKind,

@@ -20,9 +20,8 @@ package final class StoredWorkspaces: WorkspaceFolders {
     private let chance: ChanceSource
     private let kept = Mutex<(folders: [String: Kept], order: UInt64)>(([:], 0))
 
-    /// - Parameters:
-    ///   - base: created when it is not there; what is in it from before is removed.
-    ///   - keptMax: folders kept between turns.
+    /// `base`: created when it is not there; what is in it from before is removed.
+    /// `keptMax`: folders kept between turns.
     package init(
         base: String,
         store: any ObjectStore,

@@ -99,7 +99,7 @@ package struct TurnProtocol: Sendable, Hashable {
     private var attempts = 0
     private var failures = 0
 
-    /// - Parameter isRedelivered: the event may have been delivered to somebody before.
+    /// `isRedelivered`: the event may have been delivered to somebody before.
     package init(offset: Int64, isRedelivered: Bool, attemptsMax: Int) {
         self.offset = offset
         self.isRedelivered = isRedelivered
