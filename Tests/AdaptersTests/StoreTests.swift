@@ -7,12 +7,17 @@ import Testing
 @Suite("Object stores")
 struct StoreTests {
     private func folder() throws -> String {
-        let path = FileManager.default.temporaryDirectory.appending(path: "penstock-store-\(UUID().uuidString)").path
+        let path = FileManager.default.temporaryDirectory.appending(
+            path: "penstock-store-\(UUID().uuidString)"
+        ).path
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
         return path
     }
 
-    @Test("a folder keeps the contract of an object store", arguments: ObjectStoreConformance.checks.map(\.name))
+    @Test(
+        "a folder keeps the contract of an object store",
+        arguments: ObjectStoreConformance.checks.map(\.name)
+    )
     func folder(name: String) async throws {
         let path = try folder()
         defer { try? FileManager.default.removeItem(atPath: path) }
@@ -21,7 +26,10 @@ struct StoreTests {
         try await check.check(ObjectStoreConformance(try FolderStore(folder: path), root: "test"))
     }
 
-    @Test("memory keeps the contract of an object store", arguments: ObjectStoreConformance.checks.map(\.name))
+    @Test(
+        "memory keeps the contract of an object store",
+        arguments: ObjectStoreConformance.checks.map(\.name)
+    )
     func memory(name: String) async throws {
         let check = try #require(ObjectStoreConformance.checks.first { $0.name == name })
         try await check.check(ObjectStoreConformance(MemoryStore(), root: "test"))

@@ -1,8 +1,8 @@
 import Foundation
 import JSON
 
-/// Slack's and WhatsApp's APIs, as far as replies need them: a server of our own that records what it is sent, and
-/// misbehaves when told to.
+/// Slack's and WhatsApp's APIs, as far as replies need them: a server of our own that records what it is
+/// sent, and misbehaves when told to.
 final class FakePlatforms: @unchecked Sendable {
     enum Fault: Sendable {
         case status(Int, retryAfter: Int?)

@@ -1,8 +1,9 @@
 import Pipeline
 import Testing
 
-/// Every order of steps, crashes and rivals of two workers on two events of one conversation, tried by a breadth-first
-/// search: the protocol's own state machine against a store that creates a slot once and a log that commits once.
+/// Every order of steps, crashes and rivals of two workers on two events of one conversation, tried by a
+/// breadth-first search: the protocol's own state machine against a store that creates a slot once and a log
+/// that commits once.
 @Suite("Turn protocol, every order")
 struct TurnProtocolModelTests {
     private struct Slot: Hashable {
@@ -52,7 +53,10 @@ struct TurnProtocolModelTests {
     private func check(_ world: World) {
         let events = world.slots.map(\.event)
         #expect(events == Array(0..<Int64(events.count)), "slots hold \(events)")
-        #expect(world.replies == Array(world.slots.prefix(world.replies.count)), "\(world.replies) of \(world.slots)")
+        #expect(
+            world.replies == Array(world.slots.prefix(world.replies.count)),
+            "\(world.replies) of \(world.slots)"
+        )
         #expect(world.replies.count == Int(world.committed), "\(world.replies) at \(world.committed)")
     }
 
@@ -133,8 +137,11 @@ struct TurnProtocolModelTests {
         return [world]
     }
 
-    /// The log takes a commit of the partition's owner in its own generation only, and only of what is not done.
-    private func commit(_ finish: TurnProtocol.Finish, _ worker: Worker, _ index: Int, _ world: World) -> [World] {
+    /// The log takes a commit of the partition's owner in its own generation only, and only of what is not
+    /// done.
+    private func commit(_ finish: TurnProtocol.Finish, _ worker: Worker, _ index: Int, _ world: World)
+        -> [World]
+    {
         var world = world
         let crashes = worker.crashes
         if world.owner == index, worker.generation == world.generation, worker.event == world.committed {

@@ -1,7 +1,8 @@
 import JSON
 import Pipeline
 
-/// One provider's way to tell an answer: takes what arrives, gives the text as it grows and the whole at the end.
+/// One provider's way to tell an answer: takes what arrives, gives the text as it grows and the whole at the
+/// end.
 protocol ModelAnswer: Sendable {
     init()
 
@@ -73,8 +74,8 @@ struct ModelBody<Answer: ModelAnswer>: Sendable {
 }
 
 extension ModelToolCall {
-    /// Arguments as models write them: text that should be an object. What is none stays text, for the tool to
-    /// refuse in words that the model reads.
+    /// Arguments as models write them: text that should be an object. What is none stays text, for the tool
+    /// to refuse in words that the model reads.
     init(id: String, name: String, argumentsText: String) {
         let bytes = Array(argumentsText.utf8)
         let isEmpty = bytes.allSatisfy { $0 <= 0x20 }

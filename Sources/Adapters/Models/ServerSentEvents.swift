@@ -1,5 +1,5 @@
-/// Reads a stream of server-sent events (WHATWG HTML, 9.2). A value: bytes in, events out, and any split of the
-/// bytes gives the same events.
+/// Reads a stream of server-sent events (WHATWG HTML, 9.2). A value: bytes in, events out, and any split of
+/// the bytes gives the same events.
 struct ServerSentEvents: Sendable {
     struct Event: Sendable, Hashable {
         /// `message` unless the stream says otherwise.

@@ -1,0 +1,136 @@
+import JSON
+import Pipeline
+import PipelineTesting
+import Synchronization
+import Topics
+
+/// A turn stage on a store in memory, for one conversation.
+struct TurnBench {
+    let store: MemoryStore
+    let clock = TestClock.hasty()
+    let model: ScriptedModel
+    let stage: TurnStage
+    let assignment = Assignment(
+        partition: TopicPartition("penstock.events", 0),
+        progress: Progress(low: 0),
+        freshFrom: 0
+    )
+
+    /// `store`: another bench's, to be its successor.
+    init(
+        store: MemoryStore = MemoryStore(),
+        worker: String = "worker-a",
+        settings change: (inout AgentSettings) -> Void = { _ in },
+        skills: SkillCatalog = SkillCatalog(),
+        sandbox: any SkillSandbox = FakeSandbox([:]),
+        folders: any WorkspaceFolders = NoFolders(),
+        _ model: ScriptedModel
+    ) {
+        self.store = store
+        self.model = model
+        var settings = AgentSettings()
+        change(&settings)
+        let tools = AgentTools(skills: skills, runner: SkillRunner(sandbox: sandbox, limits: .standard))
+        stage = TurnStage(
+            agent: Agent(model: model, tools: tools, settings: settings),
+            store: store,
+            folders: folders,
+            worker: WorkerIdentity(name: worker, version: "test"),
+            sources: SourceNaming(prefix: "penstock.", log: "log-1"),
+            time: clock.source,
+            chance: .counting(),
+            live: LiveFeed()
+        )
+    }
+
+    static func event(_ text: String, id: String, dedupe: String? = nil) -> InboundEvent {
+        var data = EventData()
+        data.platform = "webhook"
+        data.account = EventAccount(id: "a")
+        data.conversation = EventConversation(id: "c", kind: .direct)
+        data.sender = EventSender(id: "bob", kind: .human)
+        data.reply = EventReply(handle: "c")
+        var message = EventMessage()
+        message.id = id
+        message.text = text
+        data.message = message
+        let time = Timestamp(milliseconds: 1_790_000_000_000)
+        return InboundEvent(
+            id: id,
+            type: .messageCreated,
+            time: time,
+            recordedtime: time,
+            dedupekey: dedupe ?? "dedupe-\(id)",
+            data: data
+        )
+    }
+
+    static func record(_ event: InboundEvent, offset: Int64) -> LogRecord {
+        let new = event.record(topic: "penstock.events")
+        return LogRecord(
+            position: RecordPosition(TopicPartition("penstock.events", 0), offset),
+            time: event.recordedtime,
+            key: new.key,
+            headers: new.headers,
+            value: new.value
+        )
+    }
+
+    /// Handles an event, new or delivered again.
+    func handle(
+        _ text: String,
+        offset: Int64,
+        id: String? = nil,
+        dedupe: String? = nil,
+        again: Bool = false
+    ) async -> [NewRecord]? {
+        let event = Self.event(text, id: id ?? "event-\(offset)", dedupe: dedupe)
+        let assignment = again ? self.again : assignment
+        return await stage.handle(Self.record(event, offset: offset), in: assignment)
+    }
+
+    /// The partition as it is after it was somebody's before.
+    let again = Assignment(
+        partition: TopicPartition("penstock.events", 0),
+        progress: Progress(low: 0),
+        freshFrom: 1_000
+    )
+
+    static func replies(_ records: [NewRecord]?) -> [String]? {
+        records?.filter { $0.topic == "penstock.replies" }.compactMap { try? Reply(json: $0.value).text }
+    }
+
+    static func letters(_ records: [NewRecord]?) -> [DeadLetter]? {
+        records?.filter { $0.topic == "penstock.deadletters" }.compactMap { try? DeadLetter(json: $0.value) }
+    }
+}
+
+extension ChanceSource {
+    /// Ids that count up, and no chance.
+    static func counting() -> ChanceSource {
+        let count = Counter()
+        return ChanceSource(identifier: { "id-\(count.next())" }, fraction: { 0.5 })
+    }
+
+    private final class Counter: Sendable {
+        private let value = Mutex(0)
+
+        func next() -> Int {
+            value.withLock { value in
+                value += 1
+                return value
+            }
+        }
+    }
+}
+
+/// For agents without skills.
+struct NoFolders: WorkspaceFolders {
+    func open(_ tree: String?, for conversation: String) async throws(TurnFailure) -> WorkspaceFolder {
+        throw TurnFailure(.permanent, "no folders here")
+    }
+
+    func capture(_ folder: WorkspaceFolder) async throws(TurnFailure) -> WorkspaceFolder { folder }
+    func keep(_ folder: WorkspaceFolder, for conversation: String) async {}
+    func discard(_ folder: WorkspaceFolder) async {}
+}
