@@ -5,7 +5,7 @@ extension WebChatDocument {
         'use strict';
         const $ = (id) => document.getElementById(id);
         const log = $('log'), scroll = $('scroll'), text = $('text'), send = $('send');
-        const seen = new Set();
+        const seen = new Set(), answered = new Set();
         let stream, next = '0', live, liveText = '', timer, generation = 0;
 
         const make = (tag, name, ...inside) => {
@@ -122,8 +122,11 @@ extension WebChatDocument {
           stream.addEventListener('reply', (event) => {
             const reply = JSON.parse(event.data);
             next = String(BigInt(event.lastEventId) + 1n);
+            const skills = live && live.firstChild.children.length ? live.firstChild : undefined;
             hideLive();
-            add('agent', reply.text, reply.time, reply.id);
+            const item = add('agent', reply.text, reply.time, reply.id);
+            if (item && skills) item.prepend(skills);
+            answered.add(reply.in_response_to);
             settle(reply.in_response_to);
           });
           stream.addEventListener('turn', (event) => {
@@ -157,6 +160,8 @@ extension WebChatDocument {
             if (!response.ok) throw new Error(answer.error);
             seen.add(answer.id);
             keep(pending().map((other) => other.id === one.id ? { ...other, event: answer.id } : other));
+            // A quick answer comes before this one.
+            if (answered.has(answer.id)) { settle(answer.id); return; }
             showLive();
             timer = setTimeout(hideLive, 120000);
           } catch (error) {

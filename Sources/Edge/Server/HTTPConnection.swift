@@ -168,6 +168,8 @@ final class HTTPConnection: EventLoopHandler, @unchecked Sendable {
             guard !isClosed else { return }
             let writer = HTTPBodyWriter(connection: self, loop: loop)
             let task = Task.immediateDetached(executorPreference: loop) { [loop] in
+                // It starts at once, on this thread: what it writes must find the phase below already set.
+                await Task.yield()
                 await body(writer)
                 loop.execute { self.endStream() }
             }
