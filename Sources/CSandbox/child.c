@@ -122,11 +122,29 @@ _Noreturn static void report_end(int status, enum sandbox_ended_by by, const str
     raw_exit(0);
 }
 
+static uint64_t now_nanoseconds(void) {
+    struct timespec time;
+    raw_clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
+
+// Looks at the workspace when it is due: the larger it is, the less often, so that it costs a tenth of the
+// time.
+static int workspace_is_full(const struct sandbox_plan *plan, uint64_t *due) {
+    uint64_t begin = now_nanoseconds();
+    if (!plan->workspace[0] || begin < *due) return 0;
+    int full = limits_workspace_is_full(plan);
+    uint64_t end = now_nanoseconds();
+    *due = end + (end - begin) * 10;
+    return full;
+}
+
 // Reaps whoever ends until the command has, or all together hold too much memory.
 _Noreturn static void supervise(const struct sandbox_plan *plan, int command) {
     uint64_t child_signal = 1ULL << (SIGCHLD - 1);
     struct timespec pause = {.tv_nsec = WATCH_NANOSECONDS};
     struct rusage usage;
+    uint64_t due = 0;
     int proc = (int)child_need(SANDBOX_STEP_SUPERVISOR,
                                raw_openat(AT_FDCWD, "/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0));
     text_clear(&usage, sizeof usage);
@@ -139,6 +157,7 @@ _Noreturn static void supervise(const struct sandbox_plan *plan, int command) {
         if (limits_anonymous_memory(proc) > plan->limits.memory_bytes) {
             report_end(SIGKILL, SANDBOX_ENDED_MEMORY, &usage);
         }
+        if (workspace_is_full(plan, &due)) report_end(SIGKILL, SANDBOX_ENDED_WORKSPACE, &usage);
         raw_sigtimedwait(&child_signal, &pause);
     }
 }

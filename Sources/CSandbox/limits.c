@@ -1,6 +1,8 @@
 // What one process may use, and how much memory all of them do.
 #include <fcntl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
 
 #include "plan.h"
 #include "raw.h"
@@ -84,4 +86,59 @@ uint64_t limits_anonymous_memory(int proc) {
             at += entry->length;
         }
     }
+}
+
+#define DEPTH_MAX 32
+// What a command leaves free of the host's disk, whatever its own limit: unlinked files do not show in a
+// walk.
+#define RESERVE_BYTES (1ULL << 30)
+
+struct usage {
+    uint64_t bytes, entries;
+};
+
+// Adds what is in the folder and below, until more than allowed. What cannot be opened is left to the
+// capture.
+static int is_over(const struct sandbox_request *limits, int folder, int depth, struct usage *usage) {
+    char entries[2048] __attribute__((aligned(8)));
+    struct stat found;
+    if (depth > DEPTH_MAX) return 1;
+    for (;;) {
+        long count = raw_getdents64(folder, entries, sizeof entries);
+        if (count <= 0) return 0;
+        for (long at = 0; at < count;) {
+            struct entry *entry = (struct entry *)(entries + at);
+            const char *name = entry->name;
+            at += entry->length;
+            if (name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2]))) continue;
+            if (raw_fstatat(folder, name, &found, AT_SYMLINK_NOFOLLOW) < 0) continue;
+            usage->bytes += (uint64_t)found.st_blocks * 512;
+            usage->entries++;
+            if (usage->bytes > limits->workspace_bytes || usage->entries > limits->workspace_entries)
+                return 1;
+            if (!S_ISDIR(found.st_mode)) continue;
+            int below = (int)raw_openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+            if (below < 0) continue;
+            int over = is_over(limits, below, depth + 1, usage);
+            raw_close(below);
+            if (over) return 1;
+        }
+    }
+}
+
+// Whether a workspace of the host's holds more than it may, or its disk is almost full because of it.
+int limits_workspace_is_full(const struct sandbox_plan *plan) {
+    static uint64_t free_at_first;
+    struct usage usage = {0, 0};
+    struct statfs disk;
+    int folder = (int)raw_openat(AT_FDCWD, "/work", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (folder < 0) return 0;
+    int over = is_over(&plan->limits, folder, 0, &usage);
+    if (raw_fstatfs(folder, &disk) == 0) {
+        uint64_t free = disk.f_bavail * (uint64_t)disk.f_bsize;
+        if (!free_at_first) free_at_first = free;
+        over |= free < RESERVE_BYTES && free + plan->limits.workspace_bytes < free_at_first;
+    }
+    raw_close(folder);
+    return over;
 }

@@ -93,6 +93,7 @@ void mount_change(enum sandbox_step step, const char *path, uint64_t set);
 // limits.c
 void limits_set(const struct sandbox_plan *plan);
 uint64_t limits_anonymous_memory(int proc);
+int limits_workspace_is_full(const struct sandbox_plan *plan);
 // filter.c
 void filter_landlock(const struct sandbox_plan *plan);
 void filter_install(const struct sandbox_plan *plan);

@@ -69,6 +69,12 @@ static inline long raw_lseek(int fd, long offset, int whence) {
 static inline long raw_fstat(int fd, void *stat) {
     return RAW(SYS_fstat, fd, stat, 0, 0, 0);
 }
+static inline long raw_fstatat(int at, const char *path, void *stat, int flags) {
+    return RAW(SYS_newfstatat, at, path, stat, flags, 0);
+}
+static inline long raw_fstatfs(int fd, void *statfs) {
+    return RAW(SYS_fstatfs, fd, statfs, 0, 0, 0);
+}
 static inline long raw_poll(void *polled, unsigned long count, int timeout) {
     return RAW(SYS_poll, polled, count, timeout, 0, 0);
 }

@@ -368,10 +368,13 @@ static _Noreturn void run_spawner(void) {
     if (!template_error) make_template();
     struct pollfd polled[] = {{.fd = CONTROL, .events = POLLIN}, {.fd = ended, .events = POLLIN}};
     for (;;) {
-        // The pool is filled one by one when nothing was asked for a while: it would take the processor from the
-        // sandbox that was just started.
+        // The pool is filled one by one when nothing was asked for a while: it would take the processor from
+        // the sandbox that was just started.
         int wants_more = !is_pool_asleep && pool_count < pool_size;
-        int ready = poll(polled, 2, wants_more ? QUIET_MILLISECONDS : pool_count > 0 ? pool_idle_milliseconds : -1);
+        int ready = poll(polled, 2,
+                         wants_more       ? QUIET_MILLISECONDS
+                         : pool_count > 0 ? pool_idle_milliseconds
+                                          : -1);
         if (ready < 0 && errno != EINTR) _exit(1);
         if (ready == 0 && wants_more) fill_pool();
         if (ready == 0 && !wants_more) empty_pool();

@@ -175,7 +175,11 @@ final class ActiveRun: @unchecked Sendable {
         if isOutOfMemory { return .limit(.memory) }
         if let limit { return .limit(limit) }
         guard let ended else { return .signalled(SIGKILL) }
-        if ended.step == SANDBOX_ENDED_MEMORY.rawValue { return .limit(.memory) }
+        switch sandbox_ended_by(ended.step) {
+        case SANDBOX_ENDED_MEMORY: return .limit(.memory)
+        case SANDBOX_ENDED_WORKSPACE: return .limit(.workspace)
+        default: break
+        }
         let signal = ended.value & 0x7F
         guard signal != 0 else { return .exited((ended.value >> 8) & 0xFF) }
         let cpuLimit = UInt64(max(0, run.limits.cpuTime / .microseconds(1)))

@@ -106,7 +106,7 @@ struct SandboxRequest {
         let limits = run.limits
         let numbers = [
             limits.memoryBytes, limits.processes, limits.openFiles, limits.fileBytes, limits.temporaryBytes,
-            limits.outputBytesPerStream,
+            limits.outputBytesPerStream, limits.workspaceBytes, limits.workspaceEntries,
         ]
         guard limits.wallClock > .zero, limits.cpuTime > .zero, numbers.allSatisfy({ $0 > 0 }),
             limits.openFiles >= 16
@@ -129,6 +129,8 @@ struct SandboxRequest {
         request.open_files = UInt64(limits.openFiles)
         request.file_bytes = UInt64(limits.fileBytes)
         request.temporary_bytes = UInt64(limits.temporaryBytes)
+        request.workspace_bytes = UInt64(limits.workspaceBytes)
+        request.workspace_entries = UInt64(limits.workspaceEntries)
         return request
     }
 

@@ -32,6 +32,16 @@ struct LimitTests {
             script: "for i in 1 2 3 4; do (x=$(head -c 45M /dev/zero | tr '\\0' x); sleep 60) & done; wait"
         ),
         Excess(limit: .fileSize, name: "a large file", script: "exec head -c 20M /dev/zero >/work/large"),
+        Excess(
+            limit: .workspace,
+            name: "bytes in the workspace",
+            script: "for i in 1 2 3 4 5 6; do head -c 9M /dev/zero >f$i; done; sleep 60"
+        ),
+        Excess(
+            limit: .workspace,
+            name: "entries deep in the workspace",
+            script: "mkdir -p a/b; for i in {1..700}; do : >a/b/$i; done; sleep 60"
+        ),
         Excess(limit: .output, name: "output", script: "exec yes"),
         Excess(limit: .output, name: "errors", script: "exec yes >&2"),
     ]
@@ -48,8 +58,13 @@ struct LimitTests {
             openFiles: 64,
             fileBytes: 10 << 20,
             temporaryBytes: 32 << 20,
-            outputBytesPerStream: 100_000
+            outputBytesPerStream: 100_000,
+            workspaceBytes: 30 << 20,
+            workspaceEntries: 500
         )
+        let folders = Folders(builder)
+        defer { folders.remove() }
+        if excess.limit == .workspace { run.workspace = try folders.make() }
 
         let outcome = try await builder.sandbox.run(run) { _, _ in }
 

@@ -98,6 +98,8 @@ struct sandbox_request {
     uint64_t open_files;
     uint64_t file_bytes;
     uint64_t temporary_bytes;
+    uint64_t workspace_bytes;
+    uint64_t workspace_entries;
     uint64_t workspace_device;
     uint64_t workspace_inode;
 };
@@ -110,7 +112,7 @@ struct sandbox_reply {
 };
 
 enum sandbox_report_kind { SANDBOX_REPORT_FAILED = 1, SANDBOX_REPORT_STARTED, SANDBOX_REPORT_ENDED };
-enum sandbox_ended_by { SANDBOX_ENDED_ITSELF = 0, SANDBOX_ENDED_MEMORY = 1 };
+enum sandbox_ended_by { SANDBOX_ENDED_ITSELF = 0, SANDBOX_ENDED_MEMORY = 1, SANDBOX_ENDED_WORKSPACE = 2 };
 
 // What the sandbox's own processes write to the report pipe; each is one write, smaller than PIPE_BUF.
 struct sandbox_report {

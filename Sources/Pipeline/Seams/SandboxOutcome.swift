@@ -43,4 +43,5 @@ package enum SandboxLimit: String, Sendable, Hashable, CaseIterable {
     case processes
     case fileSize = "file-size"
     case output
+    case workspace
 }

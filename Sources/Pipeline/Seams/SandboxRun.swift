@@ -70,6 +70,10 @@ package struct SandboxLimits: Sendable, Hashable {
     /// Space in `/tmp`, and in a `/work` that is in memory.
     package var temporaryBytes: Int
     package var outputBytesPerStream: Int
+    /// Space and entries of a workspace that is a folder of the host. Looked at several times a second, so what a
+    /// fast writer reaches may be more; a command that nearly fills the host's disk is ended too.
+    package var workspaceBytes: Int
+    package var workspaceEntries: Int
 
     package init(
         wallClock: Duration,
@@ -79,7 +83,9 @@ package struct SandboxLimits: Sendable, Hashable {
         openFiles: Int,
         fileBytes: Int,
         temporaryBytes: Int,
-        outputBytesPerStream: Int
+        outputBytesPerStream: Int,
+        workspaceBytes: Int = 256 << 20,
+        workspaceEntries: Int = 20_000
     ) {
         self.wallClock = wallClock
         self.cpuTime = cpuTime
@@ -89,6 +95,8 @@ package struct SandboxLimits: Sendable, Hashable {
         self.fileBytes = fileBytes
         self.temporaryBytes = temporaryBytes
         self.outputBytesPerStream = outputBytesPerStream
+        self.workspaceBytes = workspaceBytes
+        self.workspaceEntries = workspaceEntries
     }
 
     /// 30 s, 30 s of processor time, 512 MiB, 128 processes, 256 open files, 64 MiB a file and in memory, 1
