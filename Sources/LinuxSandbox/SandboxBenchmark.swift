@@ -62,7 +62,8 @@ package struct SandboxBenchmark: Sendable {
         )
     }
 
-    /// A sandbox made ahead, until the first byte of what the command says, beside the same without a sandbox.
+    /// A sandbox made ahead, until the first byte of what the command says, beside the same without a
+    /// sandbox.
     package func warm(_ settings: LinuxSandbox.Settings) async throws(SandboxError) -> Measurement {
         let sandbox = try LinuxSandbox(settings)
         var inside: [Double] = []
@@ -74,8 +75,8 @@ package struct SandboxBenchmark: Sendable {
             guard outcome.succeeded, let first = seen.time else {
                 throw SandboxError(.invalid, "\(command[0]) ended with \(outcome.ending) or said nothing")
             }
-            // The next one is made meanwhile, as it would be between two calls of skills. Both sides come out of
-            // the same pause: a processor that slept is slower at first.
+            // The next one is made meanwhile, as it would be between two calls of skills. Both sides come out
+            // of the same pause: a processor that slept is slower at first.
             usleep(Self.pauseMicroseconds)
             let floor = try Self.timeToFirstByte(command)
             usleep(Self.pauseMicroseconds)

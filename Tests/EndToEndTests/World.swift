@@ -16,7 +16,7 @@ final class World: @unchecked Sendable {
     let folder: String
     let platforms: FakePlatforms
 
-    /// - Parameter skills: folders of skills; the examples when left out.
+    /// `skills`: folders of skills; the examples when left out.
     init(skills: [String] = [World.exampleSkills]) throws {
         var template = Array("/tmp/penstock-e2e-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { throw HarnessError("no temporary folder") }
