@@ -33,12 +33,19 @@ final class CurlEngine: @unchecked Sendable {
     private var shards: [Shard] = []
     private var shardOfSocket: [CInt: Shard] = [:]
     private var active: [ObjectIdentifier: CurlTransfer] = [:]
+    private var waiting: [ObjectIdentifier: CurlTransfer] = [:]
+    private var waitingCheck: ContinuousClock.Instant?
+    private var admission: Admission<CurlTransfer>
     private let setup: CurlSetup
 
-    init(shards count: Int, setup: CurlSetup) {
+    /// Transfers to one host that may be without a connection at a time.
+    private static let startingMax = 32
+
+    init(shards count: Int, transfersMax: Int, setup: CurlSetup) {
         // Counted by libcurl itself: every engine may ask.
         curl_global_init(Int(CURL_GLOBAL_DEFAULT))
         self.setup = setup
+        admission = Admission(transfersMax: transfersMax, startingMax: Self.startingMax)
         epoll = epoll_create1(CInt(O_CLOEXEC))
         wake = eventfd(0, CInt(O_CLOEXEC | O_NONBLOCK))
         precondition(epoll >= 0 && wake >= 0, "no descriptor for the HTTP client: errno \(errno)")
@@ -120,16 +127,20 @@ final class CurlEngine: @unchecked Sendable {
             let count = epoll_wait(epoll, &events, CInt(events.count), waitMilliseconds)
             for event in events.prefix(Int(max(count, 0))) { dispatch(event) }
             takeOrders()
+            admit()
             let now = ContinuousClock.now
             for shard in shards where shard.deadline.map({ $0 <= now }) ?? false {
                 shard.deadline = nil
                 act(shard, CURL_SOCKET_TIMEOUT, 0)
             }
+            // What ended or got its connection makes room.
+            admit()
+            if let check = waitingCheck, check <= now { endLate(now) }
         }
     }
 
     private var waitMilliseconds: CInt {
-        guard let next = shards.compactMap(\.deadline).min() else { return -1 }
+        guard let next = (shards.map(\.deadline) + [waitingCheck]).compactMap(\.self).min() else { return -1 }
         let left = (next - .now).milliseconds
         return CInt(min(max(left + 1, 0), 60_000))
     }
@@ -175,28 +186,69 @@ final class CurlEngine: @unchecked Sendable {
         }
         for order in orders {
             switch order {
-            case .start(let transfer): begin(transfer)
+            case .start(let transfer):
+                // The order to cancel came before, and found nothing.
+                guard !transfer.isCancelled else {
+                    transfer.finish(.failure(transfer.failure(CURLE_ABORTED_BY_CALLBACK)))
+                    continue
+                }
+                waiting[ObjectIdentifier(transfer)] = transfer
+                waitingCheck = min(waitingCheck ?? transfer.deadline, transfer.deadline)
+                admission.add(transfer, to: transfer.host)
             case .resume(let transfer):
                 guard active[ObjectIdentifier(transfer)] != nil else { continue }
                 curl_easy_pause(transfer.easy, CURLPAUSE_CONT)
                 collect(shards[transfer.shard])
             case .cancel(let transfer):
-                guard active[ObjectIdentifier(transfer)] != nil else { continue }
-                end(transfer, CURLE_ABORTED_BY_CALLBACK)
+                if waiting.removeValue(forKey: ObjectIdentifier(transfer)) != nil {
+                    transfer.finish(.failure(transfer.failure(CURLE_ABORTED_BY_CALLBACK)))
+                } else if active[ObjectIdentifier(transfer)] != nil {
+                    end(transfer, CURLE_ABORTED_BY_CALLBACK)
+                }
             }
         }
     }
 
-    private func begin(_ transfer: CurlTransfer) {
-        guard !transfer.isCancelled else {
-            return transfer.finish(.failure(transfer.failure(CURLE_ABORTED_BY_CALLBACK)))
+    /// Starts what may start. Never within a callback of libcurl's, which forbids it.
+    private func admit() {
+        while let transfer = admission.next() {
+            // Those that ended while they waited are still in the line.
+            if waiting.removeValue(forKey: ObjectIdentifier(transfer)) != nil { begin(transfer) }
+            if active[ObjectIdentifier(transfer)] == nil {
+                admission.hasEnded(on: transfer.host, hadStarted: false)
+            }
         }
+    }
+
+    /// Called from libcurl's callback, once for each transfer.
+    func hasStarted(_ transfer: CurlTransfer) {
+        transfer.hasStarted = true
+        admission.hasStarted(on: transfer.host)
+    }
+
+    /// Those that waited their whole time. Looks at all, so at most ten times a second.
+    private func endLate(_ now: ContinuousClock.Instant) {
+        for (id, transfer) in waiting where transfer.deadline <= now {
+            waiting[id] = nil
+            transfer.finish(
+                .failure(
+                    HTTPTransportError(
+                        .unreachable,
+                        "\(transfer.place): no free connection within the time allowed"
+                    )
+                )
+            )
+        }
+        waitingCheck = waiting.values.map(\.deadline).min().map { max($0, now + .milliseconds(100)) }
+    }
+
+    private func begin(_ transfer: CurlTransfer) {
         guard setup.prepare(transfer) else {
             return transfer.finish(
                 .failure(
                     HTTPTransportError(
                         .invalid,
-                        "\(transfer.request.method): the request can not be sent as it is"
+                        "\(transfer.place): the request can not be sent as it is"
                     )
                 )
             )
@@ -211,6 +263,7 @@ final class CurlEngine: @unchecked Sendable {
         guard active.removeValue(forKey: ObjectIdentifier(transfer)) != nil else { return }
         let status = Int(penstock_easy_status(transfer.easy))
         shards[transfer.shard].count -= 1
+        admission.hasEnded(on: transfer.host, hadStarted: transfer.hasStarted)
         curl_multi_remove_handle(shards[transfer.shard].multi, transfer.easy)
         curl_easy_cleanup(transfer.easy)
         curl_slist_free_all(transfer.list)

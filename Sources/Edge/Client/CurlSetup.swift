@@ -12,7 +12,7 @@ struct CurlSetup: Sendable {
     func prepare(_ transfer: CurlTransfer) -> Bool {
         let request = transfer.request
         guard isSafe(request.target), isSafe(request.method),
-            request.fields.all.allSatisfy({ isSafe($0.name) && isSafe($0.value) }),
+            request.fields.all.allSatisfy({ isName($0.name) && isSafe($0.value) }),
             let easy = curl_easy_init()
         else { return false }
         transfer.easy = easy
@@ -33,14 +33,16 @@ struct CurlSetup: Sendable {
         penstock_easy_text(easy, CURLOPT_CAPATH, nil)
         penstock_easy_text(easy, CURLOPT_ACCEPT_ENCODING, "")
         penstock_easy_text(easy, CURLOPT_USERAGENT, userAgent)
-        setLimits(easy, transfer.limits)
+        setLimits(easy, transfer)
         setBody(easy, transfer)
         setCallbacks(easy, transfer)
         return true
     }
 
-    private func setLimits(_ easy: UnsafeMutableRawPointer, _ limits: HTTPLimits) {
-        penstock_easy_long(easy, CURLOPT_TIMEOUT_MS, Int(max(limits.total.milliseconds, 1)))
+    private func setLimits(_ easy: UnsafeMutableRawPointer, _ transfer: CurlTransfer) {
+        let limits = transfer.limits
+        let left = transfer.deadline - .now
+        penstock_easy_long(easy, CURLOPT_TIMEOUT_MS, Int(max(left.milliseconds, 1)))
         penstock_easy_long(easy, CURLOPT_CONNECTTIMEOUT_MS, Int(max(limits.silence.milliseconds, 1)))
         penstock_easy_long(easy, CURLOPT_LOW_SPEED_LIMIT, 1)
         penstock_easy_long(easy, CURLOPT_LOW_SPEED_TIME, Int(max(limits.silence.milliseconds / 1_000, 1)))
@@ -93,21 +95,26 @@ struct CurlSetup: Sendable {
             let line = bytes.withMemoryRebound(to: UInt8.self, capacity: total) { start in
                 String(decoding: UnsafeBufferPointer(start: start, count: total), as: UTF8.self)
             }
-            Unmanaged<CurlTransfer>.fromOpaque(context).takeUnretainedValue().takeHead(line)
-            return total
+            return Unmanaged<CurlTransfer>.fromOpaque(context).takeUnretainedValue().takeHead(line)
+                ? total : 0
         }
         penstock_easy_pointer(easy, CURLOPT_PREREQDATA, context)
         penstock_easy_prereq(easy) { context, _, _, _, _ in
             guard let context else { return CURL_PREREQFUNC_OK }
             let transfer = Unmanaged<CurlTransfer>.fromOpaque(context).takeUnretainedValue()
             transfer.sends += 1
+            if transfer.sends == 1 { transfer.engine.hasStarted(transfer) }
             // libcurl sends again by itself when a kept connection closes without an answer.
-            if transfer.sends > 1 {
+            if transfer.sends > 1, !transfer.isSafe {
                 transfer.isResendStopped = true
                 return CURL_PREREQFUNC_ABORT
             }
             return CURL_PREREQFUNC_OK
         }
+    }
+
+    private func isName(_ text: String) -> Bool {
+        !text.isEmpty && text.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: ":") }
     }
 
     /// Line ends in any of these would let whoever wrote the value add fields, or a request, of their own.
@@ -117,15 +124,28 @@ struct CurlSetup: Sendable {
 }
 
 extension CurlTransfer {
+    /// Long enough for every honest server; libcurl's own limit is for one line.
+    private static let headBytesMax = 256 * 1_024
+
+    /// Whether sending it twice does what sending it once does, so that libcurl may.
+    fileprivate var isSafe: Bool { request.method == "GET" || request.method == "HEAD" }
+
     /// A line of the head: a status line begins it anew (100 Continue comes before the answer's own head).
-    fileprivate func takeHead(_ line: String) {
+    /// False when the transfer is to end here.
+    fileprivate func takeHead(_ line: String) -> Bool {
+        headCount += line.utf8.count
+        guard headCount <= Self.headBytesMax else {
+            isHeadOverLimit = true
+            return false
+        }
         if line.hasPrefix("HTTP/") {
             fields = HTTPFields()
-            return
+            return true
         }
-        guard let colon = line.firstIndex(of: ":"), fields.all.count < 200 else { return }
+        guard let colon = line.firstIndex(of: ":") else { return true }
         let value = line[line.index(after: colon)...].drop { $0 == " " || $0 == "\t" }
         fields.append(String(line[..<colon]), value.trimmingLineEnd)
+        return true
     }
 }
 

@@ -27,6 +27,8 @@ final class CurlTransfer: @unchecked Sendable {
     let request: HTTPRequest
     let limits: HTTPLimits
     let isStreaming: Bool
+    /// When all of it is to be over.
+    let deadline: ContinuousClock.Instant
     /// Set by the engine: makes it go on reading, or drop the transfer.
     let engine: CurlEngine
     private let state = Mutex(State())
@@ -41,7 +43,11 @@ final class CurlTransfer: @unchecked Sendable {
     var bodyCount = 0
     var collected: [UInt8] = []
     var sends = 0
+    /// It has had its connection.
+    var hasStarted = false
     var isOverLimit = false
+    var headCount = 0
+    var isHeadOverLimit = false
     /// A wrong resend was stopped.
     var isResendStopped = false
 
@@ -50,6 +56,7 @@ final class CurlTransfer: @unchecked Sendable {
         self.limits = limits
         self.isStreaming = isStreaming
         self.engine = engine
+        deadline = .now + min(limits.total, .seconds(1 << 32))
     }
 
     deinit {
@@ -57,6 +64,16 @@ final class CurlTransfer: @unchecked Sendable {
     }
 
     var isCancelled: Bool { state.withLock { $0.isCancelled } }
+
+    /// For the log: without the query, which may hold secrets.
+    var place: String { "\(request.method) \(request.target.prefix { $0 != "?" })" }
+
+    /// Host and port, as the target writes them.
+    var host: String {
+        let target = request.target[...]
+        let slashes = target.firstRange(of: "://").map { target[$0.upperBound...] } ?? target
+        return slashes.prefix { $0 != "/" && $0 != "?" && $0 != "#" }.lowercased()
+    }
 
     /// A piece of a streamed body; nil when there are no more.
     func nextPiece() async -> [UInt8]? {
@@ -78,7 +95,12 @@ final class CurlTransfer: @unchecked Sendable {
 
     func outcome() async -> Outcome {
         while true {
-            if let outcome = state.withLock({ $0.outcome }) { return outcome }
+            // Pieces that nobody wants any more would end every wait at once.
+            let outcome = state.withLock { state in
+                state.pieces = []
+                return state.outcome
+            }
+            if let outcome { return outcome }
             await wait()
         }
     }
@@ -147,7 +169,6 @@ final class CurlTransfer: @unchecked Sendable {
     }
 
     func failure(_ code: CURLcode) -> HTTPTransportError {
-        let place = "\(request.method) \(request.target.prefix { $0 != "?" })"
         let detail = "\(place): \(String(cString: curl_easy_strerror(code)))"
         if isCancelled { return HTTPTransportError(.cancelled, "\(place): cancelled") }
         if isOverLimit {
@@ -155,6 +176,9 @@ final class CurlTransfer: @unchecked Sendable {
                 .limit,
                 "\(place): the answer has more than \(limits.bodyBytesMax) bytes"
             )
+        }
+        if isHeadOverLimit {
+            return HTTPTransportError(.limit, "\(place): the answer's head is too long")
         }
         if isResendStopped {
             return HTTPTransportError(.interrupted, "\(place): the connection closed before an answer")

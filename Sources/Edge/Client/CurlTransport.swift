@@ -4,13 +4,15 @@ package import Pipeline
 /// purpose.
 package final class CurlTransport: HTTPTransport {
     private let engine: CurlEngine
-    private let places: Places
 
     /// `transfersMax`: requests under way at a time; more wait their turn, first come first served.
     /// `shards`: 1 for up to about 500 transfers, then one more for every 500.
     package init(transfersMax: Int, shards: Int, userAgent: String, proxy: String? = nil) {
-        engine = CurlEngine(shards: shards, setup: CurlSetup(userAgent: userAgent, proxy: proxy))
-        places = Places(transfersMax)
+        engine = CurlEngine(
+            shards: shards,
+            transfersMax: transfersMax,
+            setup: CurlSetup(userAgent: userAgent, proxy: proxy)
+        )
     }
 
     package func send(_ request: HTTPRequest, limits: HTTPLimits) async throws(HTTPTransportError)
@@ -43,19 +45,6 @@ package final class CurlTransport: HTTPTransport {
         isStreaming: Bool,
         _ body: (CurlTransfer) async -> HTTPTransportError?
     ) async throws(HTTPTransportError) -> HTTPResponse {
-        let start = ContinuousClock.now
-        guard await places.take() else {
-            throw HTTPTransportError(.cancelled, "cancelled while waiting for a connection")
-        }
-        defer { places.giveBack() }
-        var limits = limits
-        limits.total -= ContinuousClock.now - start
-        guard limits.total > .zero else {
-            throw HTTPTransportError(
-                .unreachable,
-                "\(request.method): no free connection within the time allowed"
-            )
-        }
         let transfer = CurlTransfer(request, limits: limits, isStreaming: isStreaming, engine: engine)
         let outcome = await withTaskCancellationHandler {
             engine.start(transfer)

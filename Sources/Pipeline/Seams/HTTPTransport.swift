@@ -2,8 +2,8 @@
 ///
 /// Contract:
 /// - A request is sent at most once: a connection that fails after the request may have been read by the
-///   other
-///   side is `.interrupted`, never a silent second send.
+///   other side is `.interrupted`, never a silent second send. (GET and HEAD may be sent again on a new
+///   connection when a kept one turns out to be closed.)
 /// - Redirects are not followed; the 3xx response is returned.
 /// - Any status is a response, not an error.
 /// - Cancelling the calling task ends the transfer and throws `.cancelled`.
