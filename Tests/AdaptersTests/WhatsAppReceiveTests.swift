@@ -211,6 +211,32 @@ struct WhatsAppReceiveTests {
         #expect(events[0].data.message?.text == "hello")
     }
 
+    @Test("half an emoji in one place does not keep the batch out")
+    func halfCharacters() throws {
+        let good = String(
+            decoding: WhatsAppSupport.text("ok \u{1F600} \\ud83d", id: "wamid.2").json,
+            as: UTF8.self
+        )
+        let update = String(
+            decoding: WhatsAppSupport.update([WhatsAppSupport.change(["messages": ["HERE"]])]),
+            as: UTF8.self
+        )
+        let half =
+            #"{"from":"49","id":"wamid.1","type":"text","text":{"body":"a\ud83d \ude00\ud83d\ude00 \\ud83d"}}"#
+        let body = update.replacing("\"HERE\"", with: half + "," + good)
+
+        let events = try WhatsAppSupport.adapter().receive(
+            WhatsAppSupport.signed(Array(body.utf8)),
+            at: someTime
+        ).events
+
+        #expect(
+            events.map(\.data.message?.text) == [
+                "a\u{FFFD} \u{FFFD}\u{1F600} \\ud83d", "ok \u{1F600} \\ud83d",
+            ]
+        )
+    }
+
     @Test("a batch beyond the limit is refused, not half taken")
     func limit() throws {
         let messages = [JSONValue](repeating: [:], count: 4_097)

@@ -12,9 +12,15 @@ struct Payload {
 
     /// Nil when the bytes are no JSON object.
     init?(object bytes: [UInt8]) {
-        // That it is no object is all that anybody needs to know; more would quote the sender.
-        guard let value = try? JSONValue(json: bytes), case .object = value else { return nil }
+        guard let value = Self.parsed(bytes) ?? LoneSurrogates.replaced(in: bytes).flatMap(Self.parsed),
+            case .object = value
+        else { return nil }
         self.value = value
+    }
+
+    private static func parsed(_ bytes: [UInt8]) -> JSONValue? {
+        // That it is no JSON is all that anybody needs to know; more would quote the sender.
+        try? JSONValue(json: bytes)
     }
 
     subscript(name: String) -> Payload { Payload(value?[name]) }

@@ -112,7 +112,10 @@ extension WebChatDocument {
 
         const listen = () => {
           stream = new EventSource('/v1/chat/stream?from=' + encodeURIComponent(next));
-          stream.onopen = () => state('connected', 'on');
+          stream.onopen = () => {
+            state('connected', 'on');
+            for (const retry of log.querySelectorAll('.retry')) retry.click();
+          };
           stream.onerror = () => {
             state('reconnecting', 'off');
             if (stream.readyState !== EventSource.CLOSED) return;
@@ -134,7 +137,8 @@ extension WebChatDocument {
             if (turn.state === 'ended') { timer = setTimeout(hideLive, 4000); return; }
             showLive();
             live.firstChild.replaceChildren(...turn.skills.map((skill) => make('li', skill.state,
-              skill.name + (skill.state === 'running' ? ' is running' : skill.state === 'done' ? ' ✓' : ' ✗'))));
+              skill.name + (skill.state === 'running' ? ' is running in its sandbox'
+                : skill.state === 'done' ? ' ran in its sandbox' : ' failed in its sandbox'))));
             toEnd();
           });
           stream.addEventListener('text', (event) => {

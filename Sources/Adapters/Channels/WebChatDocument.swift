@@ -87,7 +87,7 @@ enum WebChatDocument {
         pre code { background:none; padding:0; }
         .retry { font:inherit; font-size:.85rem; margin-top:.4rem; color:inherit; background:none; cursor:pointer;
           border:1px solid currentColor; border-radius:.5rem; padding:.15rem .6rem; }
-        .skills { display:flex; flex-wrap:wrap; gap:.4rem; margin:0 0 .35rem; padding:0; list-style:none; }
+        ul.skills, li.m ul.skills { display:flex; flex-wrap:wrap; gap:.4rem; margin:0 0 .35rem; padding:0; list-style:none; }
         .skills li { font-size:.8rem; padding:.1rem .6rem; border-radius:1rem; border:1px solid var(--line);
           color:var(--soft); }
         .skills li.running { color:var(--accent); border-color:currentColor; }

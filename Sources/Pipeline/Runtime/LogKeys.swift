@@ -6,6 +6,7 @@ package enum LogKeys {
     package static let error = "error"
     package static let event = "event"
     package static let partitions = "partitions"
+    package static let path = "path"
     package static let peer = "peer"
     package static let position = "position"
     package static let reason = "reason"

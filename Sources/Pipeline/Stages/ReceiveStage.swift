@@ -138,8 +138,8 @@ package struct ReceiveStage: Sendable {
         logger.warning(
             "Request refused",
             metadata: [
-                "channel": adapter?.platform ?? "none", "path": String(request.path.prefix(128)),
-                "status": "\(response.status)", "reason": reason,
+                LogKeys.channel: adapter?.platform ?? "none", LogKeys.path: String(request.path.prefix(128)),
+                LogKeys.status: "\(response.status)", LogKeys.reason: reason,
             ]
         )
         return response
