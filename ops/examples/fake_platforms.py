@@ -164,7 +164,7 @@ class Handler(BaseHTTPRequestHandler):
         return fields
 
     def slack(self, method):
-        if not (self.headers.get("Authorization") or "").startswith("Bearer xox"):
+        if not (self.headers.get("Authorization") or "").startswith("Bearer "):
             return self.answer(200, {"ok": False, "error": "not_authed"})
         try:
             given = self.arguments()
@@ -258,11 +258,15 @@ class Handler(BaseHTTPRequestHandler):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, default=9090, help="0 takes any free one")
+    parser.add_argument("--port-file", help="write the port here once it is listening")
     parser.add_argument("--quiet", action="store_true", help="do not print deliveries")
     options = parser.parse_args()
     Handler.platforms = Platforms(options.quiet)
     server = ThreadingHTTPServer(("127.0.0.1", options.port), Handler)
     server.daemon_threads = True
+    if options.port_file:
+        with open(options.port_file, "w", encoding="utf-8") as file:
+            file.write(f"{server.server_port}\n")
     print(f"fake platforms on http://127.0.0.1:{server.server_port}", flush=True)
     try:
         server.serve_forever()
