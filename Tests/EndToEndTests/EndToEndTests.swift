@@ -181,12 +181,16 @@ struct EndToEndTests {
         let body = World.slackMessage("/probe sleep", channel: "D1", ts: "1700000001.000100")
 
         let answer = try await blocking { try World.sendSlack(body, to: penstock.port) }
+        let isUnderWay = try await blocking {
+            try penstock.waitForMetric(#"penstock_runner_in_flight_records{group="penstock-workers"} 1"#)
+        }
         let status = try await penstock.stop()
         let turns = try await world.turns()
         let second = try await world.start()
         let isDelivered = try await blocking { world.platforms.wait(seconds: 20) { !$0.isEmpty } }
         #expect(try await second.stop() == 0)
 
+        #expect(isUnderWay)
         #expect(answer.status == 200 && status == 0 && isDelivered)
         #expect(turns.map(\.outcome) == [.answered])
         #expect(world.platforms.posts.map(\.text) == ["slept"])

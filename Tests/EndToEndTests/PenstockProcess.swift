@@ -80,6 +80,15 @@ final class PenstockProcess: @unchecked Sendable {
         throw HarnessError("not ready after 20 s: \(errors.suffix(2_000))")
     }
 
+    /// Asks for metrics until one reads as wanted; false when it never does.
+    func waitForMetric(_ line: String) throws -> Bool {
+        for _ in 0..<500 {
+            if try Wire.send(port, "GET", "/metrics").text.contains(line) { return true }
+            usleep(5_000)
+        }
+        return false
+    }
+
     /// Ends it and returns how it ended, as `wait(2)` says: 0 for a clean exit, 9 for SIGKILL.
     @discardableResult
     func end(_ signal: CInt) -> CInt {

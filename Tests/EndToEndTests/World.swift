@@ -17,7 +17,7 @@ final class World: @unchecked Sendable {
     let platforms: FakePlatforms
 
     /// `skills`: folders of skills; the examples when left out.
-    init(skills: [String] = [World.exampleSkills]) throws {
+    init(skills: [String] = [World.exampleSkills], attemptsMax: Int = 5) throws {
         var template = Array("/tmp/penstock-e2e-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { throw HarnessError("no temporary folder") }
         folder = String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
@@ -26,6 +26,7 @@ final class World: @unchecked Sendable {
         let settings = """
             data: ./data
             http: { host: 127.0.0.1, port: 0, body_max: 65536 }
+            agent: { attempts_max: \(attemptsMax) }
             skills: [\(skills.map { "\"\($0)\"" }.joined(separator: ", "))]
             channels:
               slack: { api_base: "\(base)/api" }
