@@ -34,9 +34,10 @@ package enum Prompt {
             case .note, .unknown:
                 notes.append(named(entry))
             case .user:
-                let text = (notes + [notes.isEmpty ? entry.text : named(entry)]).joined(separator: "\n")
+                // Apart from the words that are to be answered: a command must stay at their start.
+                if !notes.isEmpty { messages.append(.user(notes.joined(separator: "\n"))) }
                 notes = []
-                messages.append(.user(text))
+                messages.append(.user(entry.text))
             case .assistant:
                 messages.append(.assistant(entry.text, toolCalls: entry.toolCalls))
             case .tool:
