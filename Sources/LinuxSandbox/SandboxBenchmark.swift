@@ -62,8 +62,7 @@ package struct SandboxBenchmark: Sendable {
         )
     }
 
-    /// A sandbox made ahead, until the first byte of what the command says, beside the same without a
-    /// sandbox.
+    /// A sandbox made ahead, until the first byte of what the command says, beside the same without one.
     package func warm(_ settings: LinuxSandbox.Settings) async throws(SandboxError) -> Measurement {
         let sandbox = try LinuxSandbox(settings)
         var inside: [Double] = []

@@ -16,6 +16,19 @@ struct LinuxSandboxConformance {
     }
 }
 
+@Suite("The worker's own file as the spawner")
+struct OwnFileTests {
+    @Test("serves where the small program is missing", arguments: Builder.here)
+    func serves(builder: Builder) async throws {
+        var settings = builder.settings
+        settings.executable = "/proc/self/exe"
+
+        let outcome = try await LinuxSandbox(settings).run(SandboxRun(command: ["id", "-u"])) { _, _ in }
+
+        #expect(outcome.text == "1000\n")
+    }
+}
+
 /// Folders of one test, removed at its end.
 final class Folders: @unchecked Sendable {
     private let builder: Builder
