@@ -7,7 +7,7 @@ cd "$root" || exit 1
 # Debian's packages: libraries with their headers, and the programs that skills use.
 packages=(
     libcurl4-openssl-dev libsqlite3-dev libssl-dev libyaml-dev libseccomp-dev librdkafka-dev
-    pkg-config bash coreutils python3 curl jq git
+    pkg-config bash coreutils python3 curl jq git openssl
 )
 
 say() { printf '\n\033[1m==> %s\033[0m\n' "$*"; }

@@ -46,10 +46,10 @@ struct ExampleSkillTests {
         ]
     )
     func calculates(expression: String, answer: String) async throws {
-        let folders = Folders(.root)
+        let folders = Folders(Builder.here[0])
         defer { folders.remove() }
 
-        let outcome = try await run("calculator", expression, in: try folders.make(), by: .root)
+        let outcome = try await run("calculator", expression, in: try folders.make(), by: Builder.here[0])
 
         #expect(outcome.text == answer + "\n")
     }
@@ -62,10 +62,10 @@ struct ExampleSkillTests {
         ]
     )
     func evaluatesNothing(expression: String) async throws {
-        let folders = Folders(.root)
+        let folders = Folders(Builder.here[0])
         defer { folders.remove() }
 
-        let outcome = try await run("calculator", "'\(expression)'", in: try folders.make(), by: .root)
+        let outcome = try await run("calculator", "'\(expression)'", in: try folders.make(), by: Builder.here[0])
 
         #expect(outcome.ending == .exited(1))
         #expect(outcome.text.hasPrefix("I only know") || outcome.text.hasPrefix("I do not understand"))
@@ -73,14 +73,14 @@ struct ExampleSkillTests {
 
     @Test("text statistics count a text, and a file of the workspace")
     func counts() async throws {
-        let folders = Folders(.root)
+        let folders = Folders(Builder.here[0])
         defer { folders.remove() }
         let workspace = try folders.make()
         try "One two two.\nTwo!\n".write(toFile: workspace + "/a.txt", atomically: false, encoding: .utf8)
 
-        let text = try await run("text-stats", "'The fox. The dog?' ran", in: workspace, by: .root)
-        let file = try await run("text-stats", "--top 1 --file a.txt", in: workspace, by: .root)
-        let missing = try await run("text-stats", "--file b.txt", in: workspace, by: .root)
+        let text = try await run("text-stats", "'The fox. The dog?' ran", in: workspace, by: Builder.here[0])
+        let file = try await run("text-stats", "--top 1 --file a.txt", in: workspace, by: Builder.here[0])
+        let missing = try await run("text-stats", "--file b.txt", in: workspace, by: Builder.here[0])
 
         #expect(text.text.contains("Words: 5\n") && text.text.contains("Sentences: 2\n"), "\(text.text)")
         #expect(file.text.hasSuffix("Most frequent words:\n  two: 3\n"), "\(file.text)")

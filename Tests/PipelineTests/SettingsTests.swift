@@ -1,0 +1,113 @@
+import Foundation
+import Pipeline
+import Testing
+import YAML
+
+@Suite("Settings")
+struct SettingsTests {
+    private func read(_ text: String, environment: [String: String] = [:], files: [String: String] = [:])
+        throws -> Settings
+    {
+        let context = SettingsContext(
+            file: "penstock.yaml",
+            folder: "/etc/penstock",
+            environment: { environment[$0] },
+            readFile: { files[$0] }
+        )
+        return try Settings(try YAML.parse(Array(text.utf8), .strict), context)
+    }
+
+    @Test("without a file the defaults are one process in one folder, without a model")
+    func defaults() throws {
+        let settings = try read("")
+
+        #expect(
+            settings.data == "/etc/penstock/./penstock-data" && settings.port == 8_080 && settings.isLoopback
+        )
+        #expect(settings.log == .embedded && settings.store == .folder && settings.slack == nil)
+    }
+
+    @Test("the example names every key and is accepted")
+    func example() throws {
+        let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent()
+        let path = root.appending(path: "ops/examples/penstock.yaml")
+        let text = String(decoding: try Data(contentsOf: path), as: UTF8.self)
+
+        let settings = try read(text, environment: ["SLACK_SIGNING_SECRET": "s"])
+
+        #expect(try settings.slack?.signingSecret.value() == "s")
+        #expect(settings.agent == AgentSettings(like: settings.agent))
+        #expect(
+            settings.turnsMax == Settings().turnsMax
+                && settings.deliveryAttemptsMax == Settings().deliveryAttemptsMax
+        )
+    }
+
+    @Test("the contract's engines and models are understood")
+    func engines() throws {
+        let settings = try read(
+            """
+            log: { kafka: { bootstrap: "127.0.0.1:9092", prefix: "p.", properties: { security.protocol: SSL } } }
+            store: { s3: { endpoint: "http://127.0.0.1:8333", bucket: penstock, region: us-east-1, prefix: "" } }
+            model:
+              - openai: { base_url: "http://127.0.0.1:1/v1/", model: m }
+              - offline
+            """
+        )
+
+        #expect(settings.topicPrefix == "p.")
+        guard case .kafka(let kafka) = settings.log, case .s3(let store) = settings.store else {
+            Issue.record("log \(settings.log), store \(settings.store)")
+            return
+        }
+        #expect(kafka.bootstrap == "127.0.0.1:9092" && kafka.properties == ["security.protocol": "SSL"])
+        #expect(store.endpoint == "http://127.0.0.1:8333" && store.bucket == "penstock")
+        #expect(settings.models.count == 2)
+    }
+
+    @Test(
+        "what is wrong is said with file, line, key and what is allowed",
+        arguments: [
+            ("data: d\nhtpp: {}", "penstock.yaml:2: htpp: unknown key; did you mean http?"),
+            ("http: { port: 70000 }", "penstock.yaml:1: http.port: expected a whole number from 0 to 65535"),
+            ("agent:\n  turn_deadline: soon", "penstock.yaml:2: agent.turn_deadline: expected a duration"),
+            ("log: cassandra", "penstock.yaml:1: log: expected embedded, or kafka:"),
+            ("model: { openai: { } }", "openai.model: is needed here"),
+            ("channels: { slack: { api_base: slack.com } }", "channels.slack.api_base: expected an address"),
+            ("agent: { answer: sometimes }", "agent.answer: expected one of all, addressed"),
+            ("data: env:NOT_SET", "data: the environment variable NOT_SET is not set"),
+            (
+                "channels: { email: { listen: \"127.0.0.1:2525\" } }",
+                "channels.email: this version has no email"
+            ),
+            ("- a", "expected keys and values"),
+        ]
+    )
+    func faults(text: String, message: String) {
+        let error = #expect(throws: SettingsError.self) { try read(text) }
+
+        #expect(error?.description.contains(message) == true, "\(error?.description ?? "")")
+    }
+
+    @Test("a secret is read on every use, and never shown")
+    func secrets() throws {
+        let settings = try read(
+            "channels: { slack: { signing_secret: \"file:key\", bot_token: xoxb-given } }",
+            files: ["/etc/penstock/key": " s3cret\n"]
+        )
+
+        #expect(try settings.slack?.signingSecret.value() == "s3cret")
+        #expect("\(String(describing: settings))".contains("s3cret") == false)
+        #expect(try settings.slack?.botToken.value() == "xoxb-given")
+        #expect("\(String(describing: settings.slack))".contains("xoxb-given") == false)
+    }
+}
+
+extension AgentSettings {
+    /// The defaults, but for the words, which the example may choose.
+    fileprivate init(like other: AgentSettings) {
+        self.init()
+        instructions = other.instructions
+    }
+}
