@@ -65,7 +65,12 @@ struct ExampleSkillTests {
         let folders = Folders(Builder.here[0])
         defer { folders.remove() }
 
-        let outcome = try await run("calculator", "'\(expression)'", in: try folders.make(), by: Builder.here[0])
+        let outcome = try await run(
+            "calculator",
+            "'\(expression)'",
+            in: try folders.make(),
+            by: Builder.here[0]
+        )
 
         #expect(outcome.ending == .exited(1))
         #expect(outcome.text.hasPrefix("I only know") || outcome.text.hasPrefix("I do not understand"))

@@ -1,6 +1,6 @@
 /// Which transfers may go: so many at a time in all, and so many at a time to one host until they have a
-/// connection, because every name looked up takes a thread of its own. First come, first served, but for those
-/// that wait for their host.
+/// connection, because every name looked up takes a thread of its own. First come, first served, but for
+/// those that wait for their host.
 struct Admission<Item> {
     private struct Host {
         var starting = 0

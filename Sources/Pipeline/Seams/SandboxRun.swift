@@ -70,8 +70,8 @@ package struct SandboxLimits: Sendable, Hashable {
     /// Space in `/tmp`, and in a `/work` that is in memory.
     package var temporaryBytes: Int
     package var outputBytesPerStream: Int
-    /// Space and entries of a workspace that is a folder of the host. Looked at several times a second, so what a
-    /// fast writer reaches may be more; a command that nearly fills the host's disk is ended too.
+    /// Space and entries of a workspace that is a folder of the host. Looked at several times a second, so
+    /// what a fast writer reaches may be more; a command that nearly fills the host's disk is ended too.
     package var workspaceBytes: Int
     package var workspaceEntries: Int
 
