@@ -104,7 +104,10 @@ extension Composition {
     func worker(_ skills: SkillCatalog) throws -> Runner {
         let tools = AgentTools(
             skills: skills,
-            runner: SkillRunner(sandbox: try LinuxSandbox(), limits: settings.agent.skillLimits)
+            runner: SkillRunner(
+                sandbox: try LinuxSandbox(settings.sandbox.linux),
+                limits: settings.agent.skillLimits
+            )
         )
         let stage = TurnStage(
             agent: Agent(model: try Self.model(settings), tools: tools, settings: settings.agent),

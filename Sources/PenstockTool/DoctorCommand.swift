@@ -52,7 +52,7 @@ enum DoctorCommand {
             findings += await models(settings, mayCall: !invocation.has("offline"))
         }
         findings.append(kafkaLibrary())
-        for finding in await SandboxDiagnosis.examine() {
+        for finding in await SandboxDiagnosis.examine((settings ?? Settings()).sandbox.linux) {
             findings.append(
                 Finding(
                     id: finding.id,

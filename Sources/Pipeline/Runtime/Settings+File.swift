@@ -52,7 +52,7 @@ package struct SettingsContext: Sendable {
 
 extension Settings {
     private static let keys = [
-        "data", "http", "log", "store", "model", "skills", "channels", "agent", "worker", "egress",
+        "data", "http", "log", "store", "model", "skills", "sandbox", "channels", "agent", "worker", "egress",
     ]
 
     /// From the root of a settings file; nil for an empty one.
@@ -63,6 +63,7 @@ extension Settings {
         let reader = try SettingsReader(root, file: context.file, path: "", keys: Self.keys)
         if let data = try Self.plain("data", reader, context) { self.data = context.path(data) }
         if let skills = try reader.strings("skills") { self.skills = skills.map(context.path) }
+        try takeSandbox(reader)
         try takeHTTP(reader)
         try takeLog(reader, context)
         try takeStore(reader, context)
@@ -84,6 +85,19 @@ extension Settings {
         } catch {
             throw reader.error(key, error.detail)
         }
+    }
+
+    private enum MissingLayers: String, CaseIterable {
+        case refuse, allow
+    }
+
+    private mutating func takeSandbox(_ root: SettingsReader) throws(SettingsError) {
+        let keys = ["missing_layers", "ready", "ready_for"]
+        guard let reader = try root.reader("sandbox", keys: keys) else { return }
+        sandbox.mayLackLayers = try reader.word("missing_layers", MissingLayers.self) == .allow
+        sandbox.poolSize = try reader.integer("ready", in: 0...64) ?? sandbox.poolSize
+        sandbox.poolIdle =
+            try reader.duration("ready_for", in: .seconds(1)...(.seconds(86_400))) ?? sandbox.poolIdle
     }
 
     private mutating func takeHTTP(_ root: SettingsReader) throws(SettingsError) {

@@ -54,6 +54,17 @@ package struct Settings: Sendable {
         package var signingSecret: Secret?
     }
 
+    /// The walls around skills.
+    package struct Sandbox: Sendable {
+        /// Whether skills run where the kernel lacks a layer; otherwise each run is refused.
+        package var mayLackLayers = false
+        /// Sandboxes made ahead of their requests, and how long they wait for one.
+        package var poolSize = 0
+        package var poolIdle: Duration = .seconds(60)
+
+        package init() {}
+    }
+
     package var data = "./penstock-data"
     package var host = "127.0.0.1"
     package var port: UInt16 = 8080
@@ -65,6 +76,7 @@ package struct Settings: Sendable {
     package var store = Store.folder
     package var models: [Model] = [.offline]
     package var skills: [String] = []
+    package var sandbox = Sandbox()
     package var slack: Slack?
     package var whatsApp: WhatsApp?
     package var events = Events()

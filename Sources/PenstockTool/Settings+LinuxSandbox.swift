@@ -1,0 +1,12 @@
+import LinuxSandbox
+import Pipeline
+
+extension Settings.Sandbox {
+    var linux: LinuxSandbox.Settings {
+        var settings = LinuxSandbox.Settings()
+        settings.isLenient = mayLackLayers
+        settings.poolSize = poolSize
+        settings.poolIdle = poolIdle
+        return settings
+    }
+}
