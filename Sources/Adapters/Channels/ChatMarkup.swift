@@ -12,7 +12,8 @@ struct ChatMarkup {
     let dialect: Dialect
 
     /// How far a closing delimiter is looked for, bytes: keeps hostile text linear.
-    private static let reach = 2_000
+    private static let reach = 400
+    private static let addressReach = 2_000
     private static let depthMax = 6
 
     func write(_ markdown: String) -> String {
@@ -110,7 +111,7 @@ struct ChatMarkup {
         let run = bytes[index...].prefix { $0 == UInt8(ascii: "`") }.count
         let delimiter = [UInt8](repeating: UInt8(ascii: "`"), count: run)
         var start = index + run
-        while let end = Self.find(delimiter, in: bytes, from: start) {
+        while let end = Self.find(delimiter, in: bytes, from: start, reach: Self.addressReach) {
             let length = bytes[end...].prefix { $0 == UInt8(ascii: "`") }.count
             if length == run {
                 return (Array(escaped(Array(bytes[index..<end + run])).utf8), end + run)
@@ -122,7 +123,9 @@ struct ChatMarkup {
 
     private func emphasis(_ bytes: [UInt8], at index: Int, depth: Int) -> ([UInt8], Int)? {
         let mark = bytes[index]
-        let run = min(bytes[index...].prefix { $0 == mark }.count, 3)
+        let run = bytes[index...].prefix { $0 == mark }.count
+        // A longer row of them is a line, not emphasis.
+        guard run <= 3 else { return (Array(bytes[index..<index + run]), index + run) }
         guard depth < Self.depthMax, mark == UInt8(ascii: "*") || !Self.isWord(bytes, index - 1) else {
             return nil
         }
@@ -140,6 +143,8 @@ struct ChatMarkup {
 
     private func strike(_ bytes: [UInt8], at index: Int, depth: Int) -> ([UInt8], Int)? {
         let delimiter = Array("~~".utf8)
+        let run = bytes[index...].prefix { $0 == delimiter[0] }.count
+        guard run <= 2 else { return (Array(bytes[index..<index + run]), index + run) }
         guard depth < Self.depthMax, bytes[index...].starts(with: delimiter),
             let end = closing(delimiter, in: bytes, from: index + 2)
         else { return nil }
@@ -150,7 +155,7 @@ struct ChatMarkup {
     private func closing(_ delimiter: [UInt8], in bytes: [UInt8], from start: Int) -> Int? {
         guard start < bytes.count, !Self.isSpace(bytes[start]) else { return nil }
         var from = start + 1
-        while let end = Self.find(delimiter, in: bytes, from: from) {
+        while let end = Self.find(delimiter, in: bytes, from: from, reach: Self.reach) {
             let after = end + delimiter.count
             let isRunEnd = after >= bytes.count || bytes[after] != delimiter[0]
             let isWordSafe = delimiter[0] != UInt8(ascii: "_") || !Self.isWord(bytes, after)
@@ -167,8 +172,8 @@ struct ChatMarkup {
         let isImage = bytes[index] == UInt8(ascii: "!")
         let open = isImage ? index + 1 : index
         guard open < bytes.count, bytes[open] == UInt8(ascii: "["),
-            let middle = Self.find(Array("](".utf8), in: bytes, from: open + 1),
-            let end = Self.find([UInt8(ascii: ")")], in: bytes, from: middle + 2),
+            let middle = Self.find(Array("](".utf8), in: bytes, from: open + 1, reach: Self.reach),
+            let end = Self.find([UInt8(ascii: ")")], in: bytes, from: middle + 2, reach: Self.addressReach),
             let url = Self.url(bytes[middle + 2..<end])
         else { return nil }
         let label = Array(bytes[open + 1..<middle])
@@ -189,7 +194,9 @@ struct ChatMarkup {
 
     /// `<https://…>`, and on Slack the mention of a user or a channel: never `<!channel>` and its like.
     private func angle(_ bytes: [UInt8], at index: Int) -> ([UInt8], Int)? {
-        guard let end = Self.find([UInt8(ascii: ">")], in: bytes, from: index + 1) else { return nil }
+        guard let end = Self.find([UInt8(ascii: ">")], in: bytes, from: index + 1, reach: Self.reach) else {
+            return nil
+        }
         let inner = bytes[index + 1..<end]
         if let url = Self.url(inner) {
             return (Array(writeLink(url, label: [], depth: 0).utf8), end + 1)
@@ -234,12 +241,20 @@ struct ChatMarkup {
         }
     }
 
-    private static func find(_ pattern: [UInt8], in bytes: [UInt8], from start: Int) -> Int? {
+    private static func find(
+        _ pattern: [UInt8],
+        in bytes: [UInt8],
+        from start: Int,
+        reach: Int
+    ) -> Int? {
         guard start >= 0, start + pattern.count <= bytes.count else { return nil }
         let last = min(bytes.count - pattern.count, start + reach)
-        return (start...last).first { place in
-            bytes[place] == pattern[0] && bytes[place...].starts(with: pattern)
+        var place = start
+        while place <= last {
+            if bytes[place] == pattern[0], bytes[place...].starts(with: pattern) { return place }
+            place += 1
         }
+        return nil
     }
 
     private static func isWord(_ bytes: [UInt8], _ index: Int) -> Bool {
