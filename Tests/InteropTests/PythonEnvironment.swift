@@ -31,8 +31,8 @@ enum PythonEnvironment {
             guard try await run(system, ["python3", "-m", "venv", folder.path]).status == 0 else {
                 return nil
             }
-            let install = ["-m", "pip", "install", "--quiet", "-r", requirements.path]
-            guard try await run(python, install).status == 0 else { return nil }
+            let pip = ["-m", "pip", "install", "--quiet", "--timeout", "10", "--retries", "1"]
+            guard try await run(python, pip + ["-r", requirements.path]).status == 0 else { return nil }
             try files.copyItem(at: requirements, to: mark)
             return python
         } catch {
