@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <linux/sched.h>
 #include <poll.h>
 #include <sched.h>
@@ -330,6 +331,33 @@ static void serve(void) {
     for (int i = 0; i < descriptor_count; i++) close(descriptors[i]);
 }
 
+static int has_capabilities(void) {
+    static const int needed[] = {CAP_SYS_ADMIN, CAP_SYS_CHROOT, CAP_SETUID, CAP_SETGID, CAP_MKNOD};
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct sets[2] = {{0}, {0}};
+    if (syscall(SYS_capget, &header, sets) != 0) return 0;
+    for (unsigned i = 0; i < sizeof needed / sizeof *needed; i++) {
+        if (!(sets[0].effective & 1u << needed[i])) return 0;
+    }
+    return 1;
+}
+
+// Whether root here may take on the user ids that sandboxes get: not in a container that maps a few only,
+// where we build as an ordinary user does.
+static int can_change_user(void) {
+    char line[128];
+    unsigned inside, outside, count;
+    int is_mapped = 0;
+    FILE *map = fopen("/proc/self/uid_map", "re");
+    if (!map) return 0;
+    while (fgets(line, sizeof line, map)) {
+        if (sscanf(line, "%u %u %u", &inside, &outside, &count) != 3) continue;
+        is_mapped |= inside <= user_base && user_base + SLOTS - inside <= count;
+    }
+    fclose(map);
+    return is_mapped;
+}
+
 static void raise_limits(void) {
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
@@ -358,11 +386,16 @@ static _Noreturn void run_spawner(void) {
     sigprocmask(SIG_SETMASK, &child_signal, NULL);
     int ended = signalfd(-1, &child_signal, SFD_CLOEXEC | SFD_NONBLOCK);
     if (ended < 0 || pipe2(alive, O_CLOEXEC) != 0 || chdir("/") != 0) _exit(1);
-    plan.is_privileged = geteuid() == 0;
     plan.outside_user = geteuid();
     plan.outside_group = getegid();
     plan.landlock_version = sandbox_landlock_version();
     user_base = USER_BASE + ((unsigned)getpid() % 32768) * SLOTS;
+    plan.is_privileged = geteuid() == 0 && can_change_user();
+    if (plan.is_privileged && !has_capabilities()) {
+        // Staying root outside, if only in name, would be a weaker wall.
+        template_step = SANDBOX_STEP_IDENTITY;
+        template_error = EPERM;
+    }
     if (!plan.is_privileged) enter_user_namespace();
     proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (!template_error) make_template();

@@ -26,7 +26,11 @@ struct SandboxStep {
         case SANDBOX_STEP_TIME_NAMESPACE:
             self.init("time-namespace", "run Linux 6.0 or newer with CONFIG_TIME_NS")
         case SANDBOX_STEP_IDENTITY:
-            self.init("identity", "start the worker with CAP_SETUID and CAP_SETGID, or not as root")
+            self.init(
+                "identity",
+                "start the worker as an ordinary user, or as root with CAP_SYS_ADMIN, CAP_SYS_CHROOT, "
+                    + "CAP_SETUID, CAP_SETGID and CAP_MKNOD"
+            )
         case SANDBOX_STEP_NESTED_NAMESPACES:
             self.init(
                 "nested-namespaces",
