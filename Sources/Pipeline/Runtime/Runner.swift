@@ -300,6 +300,9 @@ extension Runner {
                     logger.warning("Consumer has no answer", metadata: [LogKeys.error: error.detail])
                     // Cancelled: the loop's condition sees it.
                     try? await time.sleep(.seconds(1))
+                    // While nothing happens `next` only waits: without this an idle process, once unready,
+                    // would stay so, and a balancer would never send it what makes it ready.
+                    setHealth(true, "consuming")
                 }
             }
         }
