@@ -80,6 +80,15 @@ final class PenstockProcess: @unchecked Sendable {
         throw HarnessError("not ready after 20 s: \(errors.suffix(2_000))")
     }
 
+    /// Asks until it says so; false when it never does.
+    func waitForReadiness(_ status: Int) throws -> Bool {
+        for _ in 0..<500 {
+            if try Wire.send(port, "GET", "/health/ready").status == status { return true }
+            usleep(20_000)
+        }
+        return false
+    }
+
     /// Asks for metrics until one reads as wanted; false when it never does.
     func waitForMetric(_ line: String) throws -> Bool {
         for _ in 0..<500 {
