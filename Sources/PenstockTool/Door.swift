@@ -61,6 +61,8 @@ struct Door: HTTPHandler {
         return .whole(await receive.answer(request))
     }
 
+    func isCancellable(_ request: HTTPRequest) -> Bool { request.path == RepliesEndpoint.path }
+
     private func answer(_ answer: WebChatStream.Answer) -> HTTPAnswer {
         switch answer {
         case .refused(let response): return .whole(response)

@@ -10,7 +10,8 @@ final class HTTPConnection: EventLoopHandler, @unchecked Sendable {
     private enum Phase {
         /// Waiting for a request, or for the rest of one.
         case reading
-        case handling
+        /// The task is there when it may be cancelled.
+        case handling(Task<Void, Never>?)
         /// A stream's body is being written by its task.
         case streaming(Task<Void, Never>)
         /// The last answer is on its way, or sent; what still comes is thrown away until the other side
@@ -43,6 +44,8 @@ final class HTTPConnection: EventLoopHandler, @unchecked Sendable {
     /// Pipelined bytes beyond this wait in the kernel.
     private static let waitingBytesMax = 16 * 1_024
     static let unsentBytesMax = 1 << 20
+    /// While more than this waits for the other side to read, it is asked for nothing more.
+    private static let unreadBytesMax = 64 * 1_024
 
     init(
         descriptor: CInt,
@@ -93,8 +96,7 @@ final class HTTPConnection: EventLoopHandler, @unchecked Sendable {
     private func endInput() {
         inputEnded = true
         switch phase {
-        case .reading:
-            if unsent == 0 { close() } else { startLingering() }
+        case .reading: advance()
         case .streaming(let task):
             task.cancel()
             close()
@@ -106,10 +108,11 @@ final class HTTPConnection: EventLoopHandler, @unchecked Sendable {
 
     /// Takes the next request, when none is being answered.
     private func advance() {
-        guard case .reading = phase else { return update() }
+        guard case .reading = phase, unsent <= Self.unreadBytesMax else { return update() }
         if requestSince == nil, parser.progress != .idle { requestSince = .now }
         do throws(HTTPRequestParser.Failure) {
             guard let parsed = try parser.next() else {
+                if inputEnded { return startLingering() }
                 if parser.takeWantsContinue() { write(Array("HTTP/1.1 100 Continue\r\n\r\n".utf8)) }
                 return update()
             }
@@ -117,6 +120,7 @@ final class HTTPConnection: EventLoopHandler, @unchecked Sendable {
             handle(parsed)
         } catch {
             shared.malformed.increment()
+            phase = .handling(nil)
             keepsAlive = false
             isHead = false
             answer(
@@ -132,17 +136,19 @@ final class HTTPConnection: EventLoopHandler, @unchecked Sendable {
     }
 
     private func handle(_ parsed: HTTPRequestParser.Parsed) {
-        phase = .handling
+        phase = .handling(nil)
         keepsAlive = parsed.keepsAlive && !isDraining
         isHTTP11 = parsed.isHTTP11
         isHead = parsed.request.method == "HEAD"
         update()
         let (handler, peer, loop) = (handler, peer, loop)
-        Task.immediateDetached(executorPreference: loop) {
+        let isCancellable = handler.isCancellable(parsed.request)
+        let task = Task.immediateDetached(executorPreference: loop) {
             let answer = await handler.handle(parsed.request, from: peer)
             // The handler may have gone through other executors; answers are given on the loop's thread.
             loop.execute { self.answer(answer) }
         }
+        if isCancellable { phase = .handling(task) }
     }
 
     private func answer(_ answer: HTTPAnswer) {
@@ -154,6 +160,18 @@ final class HTTPConnection: EventLoopHandler, @unchecked Sendable {
             finishAnswer()
         case .stream(let status, let fields, let body):
             shared.answered(status)
+            guard !isHead else {
+                write(
+                    HTTPResponseBytes.head(
+                        status,
+                        fields,
+                        length: nil,
+                        keepsAlive: keepsAlive,
+                        isChunked: false
+                    )
+                )
+                return finishAnswer()
+            }
             // An old client knows no chunks: the end of the connection is the end of the body.
             keepsAlive = keepsAlive && isHTTP11
             write(
@@ -196,25 +214,28 @@ final class HTTPConnection: EventLoopHandler, @unchecked Sendable {
     private func finishAnswer() {
         guard !isClosed else { return }
         waitingSince = .now
-        guard keepsAlive, !inputEnded else { return startLingering() }
+        guard keepsAlive else { return startLingering() }
         phase = .reading
         advance()
     }
 
     /// Closing at once would reset the connection and may eat the answer on its way.
     private func startLingering() {
+        if inputEnded, unsent == 0 { return close() }
         phase = .lingering
         lingeringSince = .now
         if unsent == 0 { shutdown(descriptor, CInt(SHUT_WR)) }
-        if inputEnded, unsent == 0 { return close() }
         update()
     }
 
     func drain() {
         isDraining = true
         switch phase {
-        case .reading where parser.progress == .idle: close()
-        case .reading, .handling: keepsAlive = false
+        case .reading where parser.progress == .idle: startLingering()
+        case .reading: keepsAlive = false
+        case .handling(let task):
+            keepsAlive = false
+            task?.cancel()
         case .streaming(let task):
             keepsAlive = false
             task.cancel()
@@ -233,7 +254,7 @@ final class HTTPConnection: EventLoopHandler, @unchecked Sendable {
                 }
                 keepsAlive = false
                 answer(.whole(HTTPResponse(status: 408)))
-            } else if now - waitingSince > settings.idleTimeout {
+            } else if unsent == 0, now - waitingSince > settings.idleTimeout {
                 close()
             }
         case .lingering:
@@ -254,6 +275,10 @@ extension HTTPConnection {
     private func write(_ bytes: [UInt8]) {
         guard !isClosed else { return }
         let wasEmpty = unsent == 0
+        if sent > Self.unreadBytesMax {
+            output.removeFirst(sent)
+            sent = 0
+        }
         output.append(contentsOf: bytes)
         if wasEmpty { flush() }
     }
@@ -279,6 +304,8 @@ extension HTTPConnection {
             if inputEnded { return close() }
         }
         update()
+        // What was held back because too much was unread may go on.
+        if case .reading = phase, parser.waitingBytes > 0 { loop.execute { self.advance() } }
     }
 
     /// Tells the kernel what to wake us for, when that has changed.
@@ -288,7 +315,8 @@ extension HTTPConnection {
         let isFull = parser.waitingBytes > Self.waitingBytesMax
         let isBusy =
             if case .reading = phase { false } else if case .lingering = phase { false } else { true }
-        if !inputEnded, !(isBusy && isFull) { wanted.formUnion([.readable, .halfClosed]) }
+        let isBehind = !isBusy && unsent > Self.unreadBytesMax
+        if !inputEnded, !(isBusy && isFull), !isBehind { wanted.formUnion([.readable, .halfClosed]) }
         if unsent > 0 { wanted.insert(.writable) }
         guard wanted != interest else { return }
         interest = wanted
@@ -298,6 +326,7 @@ extension HTTPConnection {
     private func close() {
         guard !isClosed else { return }
         if case .streaming(let task) = phase { task.cancel() }
+        if case .handling(let task) = phase { task?.cancel() }
         phase = .closed
         loop.remove(descriptor)
         Glibc.close(descriptor)

@@ -152,7 +152,11 @@ extension HTTPRequestParser {
     private mutating func chunkSize() throws(Failure) -> Step {
         guard let line = try line(max: 256, "chunk size") else { return .needsBytes }
         // Extensions after a semicolon are allowed and mean nothing to us.
-        let digits = line.prefix { $0 != UInt8(ascii: ";") && $0 != 0x20 && $0 != 0x09 }
+        let digits = line.prefix { Self.hex($0) != nil }
+        let rest = line.dropFirst(digits.count).drop { $0 == 0x20 || $0 == 0x09 }
+        guard rest.isEmpty || rest.first == UInt8(ascii: ";"), rest.allSatisfy(Self.isText) else {
+            throw Failure(status: 400, reason: "bad chunk size")
+        }
         guard !digits.isEmpty, digits.count <= 8 else { throw Failure(status: 400, reason: "bad chunk size") }
         var size = 0
         for digit in digits {
@@ -233,7 +237,11 @@ extension HTTPRequestParser {
 extension HTTPRequestParser {
     private mutating func head() throws(Failure) -> Step {
         // RFC 9112 2.2: an empty line before the request line is passed over.
-        while start + 1 < buffer.count, buffer[start] == 0x0D, buffer[start + 1] == 0x0A, searched <= start {
+        while waitingBytes > 0, buffer[start] == 0x0D {
+            guard waitingBytes > 1 else { return .needsBytes }
+            guard buffer[start + 1] == 0x0A else {
+                throw Failure(status: 400, reason: "a carriage return without its line feed")
+            }
             start += 2
             searched = start
         }
@@ -263,7 +271,8 @@ extension HTTPRequestParser {
         if let feed = buffer[start...].firstIndex(of: 0x0A), feed == start || buffer[feed - 1] != 0x0D {
             throw Failure(status: 400, reason: "a line feed without its carriage return")
         }
-        guard waitingBytes <= limits.headBytesMax else {
+        // Up to three bytes of the head's end may be there already.
+        guard waitingBytes <= limits.headBytesMax + 3 else {
             throw Failure(status: 431, reason: "head too large")
         }
         return nil
@@ -312,7 +321,7 @@ extension HTTPRequestParser {
         }
         var request = HTTPRequest(
             method: String(decoding: parts[0], as: UTF8.self),
-            target: String(decoding: parts[1], as: UTF8.self)
+            target: Self.originForm(String(decoding: parts[1], as: UTF8.self))
         )
         for line in lines.dropFirst() {
             let (name, value) = try field(line)
@@ -330,7 +339,7 @@ extension HTTPRequestParser {
         var value = line[(colon + 1)...]
         while value.first == 0x20 || value.first == 0x09 { value.removeFirst() }
         while value.last == 0x20 || value.last == 0x09 { value.removeLast() }
-        guard value.allSatisfy({ $0 >= 0x20 && $0 != 0x7F || $0 == 0x09 }) else {
+        guard value.allSatisfy(Self.isText) else {
             throw Failure(status: 400, reason: "a control character in a field")
         }
         return (String(decoding: line[..<colon], as: UTF8.self), String(decoding: value, as: UTF8.self))
@@ -374,6 +383,20 @@ extension HTTPRequestParser {
         }
         state = .sized(count)
         return .more
+    }
+
+    private static func isText(_ byte: UInt8) -> Bool {
+        byte >= 0x20 && byte != 0x7F || byte == 0x09
+    }
+
+    /// `http://host/path` is what a proxy is asked for, and must be understood by everybody (RFC 9112 3.2.2).
+    private static func originForm(_ target: String) -> String {
+        guard let scheme = ["http://", "https://"].first(where: { target.lowercased().hasPrefix($0) }) else {
+            return target
+        }
+        let rest = target.dropFirst(scheme.count)
+        guard let slash = rest.firstIndex(where: { $0 == "/" || $0 == "?" }) else { return "/" }
+        return rest[slash] == "/" ? String(rest[slash...]) : "/" + rest[slash...]
     }
 
     static func isToken(_ byte: UInt8) -> Bool {

@@ -27,7 +27,7 @@ package struct HTTPServerSettings: Sendable, Hashable {
         idleTimeout = .seconds(75)
         stalledWriteTimeout = .seconds(30)
         connectionsMax = 20_000
-        loops = 2
+        loops = max(sysconf(CInt(_SC_NPROCESSORS_ONLN)), 1)
     }
 }
 
@@ -36,6 +36,14 @@ package protocol HTTPHandler: Sendable {
     ///
     /// Not cancelled when the other side goes away: an event that was accepted is handled to its end.
     func handle(_ request: HTTPRequest, from peer: String) async -> HTTPAnswer
+
+    /// Whether the request only waits (a long poll), so that its task is cancelled when the other side goes away or
+    /// the server drains; it answers then all the same.
+    func isCancellable(_ request: HTTPRequest) -> Bool
+}
+
+extension HTTPHandler {
+    package func isCancellable(_ request: HTTPRequest) -> Bool { false }
 }
 
 package enum HTTPAnswer: Sendable {
@@ -63,6 +71,10 @@ package final class HTTPServer: Sendable {
     /// Starts to listen and returns the port.
     package func start() throws(SocketError) -> UInt16 {
         let (listener, port) = try Socket.listen(host: settings.host, port: settings.port)
+        // The log, the store and the sandboxes need descriptors too.
+        var settings = settings
+        settings.connectionsMax = min(settings.connectionsMax, DescriptorLimit.raise() / 2)
+        shared.listening.add(loops.count, ordering: .relaxed)
         for loop in loops {
             let acceptor = HTTPAcceptor(
                 listener: listener,
@@ -82,7 +94,7 @@ package final class HTTPServer: Sendable {
     package func drain(within duration: Duration) async {
         for (loop, acceptor) in zip(loops, acceptors.withLock { $0 }) { loop.execute { acceptor.drain() } }
         let end = ContinuousClock.now + duration
-        while shared.connections.value > 0, ContinuousClock.now < end {
+        while shared.open.load(ordering: .relaxed) > 0, ContinuousClock.now < end {
             // Polled: draining is rare, and a time limit is needed in any case.
             guard (try? await Task.sleep(for: .milliseconds(20))) != nil else { return }
         }
@@ -91,6 +103,9 @@ package final class HTTPServer: Sendable {
 
 /// What the loops of a server count together.
 final class HTTPServerState: Sendable {
+    let open = Atomic<Int>(0)
+    /// Loops that still accept; the last one closes the socket.
+    let listening = Atomic<Int>(0)
     let connections = Gauge("penstock_http_connections", help: "Open connections.")
     let refused = Counter(
         "penstock_http_refused_total",
@@ -148,7 +163,7 @@ final class HTTPAcceptor: EventLoopHandler, @unchecked Sendable {
                 if errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM { pause() }
                 return
             }
-            guard shared.connections.value < settings.connectionsMax else {
+            guard shared.open.load(ordering: .relaxed) < settings.connectionsMax else {
                 shared.refused.increment()
                 close(descriptor)
                 continue
@@ -168,9 +183,11 @@ final class HTTPAcceptor: EventLoopHandler, @unchecked Sendable {
         ) { [weak self] connection in
             self?.connections[ObjectIdentifier(connection)] = nil
             self?.shared.connections.add(-1)
+            self?.shared.open.subtract(1, ordering: .relaxed)
         }
         connections[ObjectIdentifier(connection)] = connection
         shared.connections.add(1)
+        shared.open.add(1, ordering: .relaxed)
         connection.start()
     }
 
@@ -190,6 +207,8 @@ final class HTTPAcceptor: EventLoopHandler, @unchecked Sendable {
         guard !isDraining else { return }
         isDraining = true
         loop.remove(listener)
+        // Those who connect now are refused by the kernel, not left hanging.
+        if shared.listening.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 { close(listener) }
         for connection in connections.values { connection.drain() }
     }
 }
