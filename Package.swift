@@ -105,7 +105,7 @@ let package = Package(
             "Pipeline",
             "Topics"
         ),
-        tests("InteropTests", "Adapters", "Edge", "JSON", "Pipeline", "Topics"),
+        tests("InteropTests", "Adapters", "Edge", "JSON", "Pipeline", "PipelineTesting", "Topics"),
         tests("JSONTests", "JSON"),
         tests("LinuxSandboxTests", "LinuxSandbox", "Pipeline", "PipelineTesting"),
         tests("NetworkTests", "Network"),

@@ -1,0 +1,92 @@
+import Edge
+import Foundation
+import Pipeline
+import Topics
+
+@testable import Adapters
+
+/// moto or SeaweedFS on loopback, with a folder of its own, until it is stopped.
+final class S3Server {
+    enum Kind: String, CaseIterable {
+        case moto
+        case seaweed
+    }
+
+    static let transport = CurlTransport(transfersMax: 32, shards: 1, userAgent: "penstock-tests")
+    private static let keys = S3Credentials(accessKey: "testing", secretKey: "testing")
+
+    private let process = Process()
+    private let folder = FileManager.default.temporaryDirectory.appending(
+        path: "penstock-s3-\(UUID().uuidString)"
+    )
+    private let port: Int
+
+    init(_ kind: Kind, _ python: URL) async throws {
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        // Ports are asked for by number, four of them twice by SeaweedFS: some that are rarely taken.
+        let first = 20_000 + Int(getpid()) % 800 * 10
+        port = first
+        let programs = python.deletingLastPathComponent()
+        switch kind {
+        case .moto:
+            process.executableURL = programs.appending(path: "moto_server")
+            process.arguments = ["-H", "127.0.0.1", "-p", "\(port)"]
+        case .seaweed:
+            process.executableURL = programs.appending(path: "weed")
+            process.arguments = [
+                "server", "-s3", "-dir=\(folder.path)", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
+                "-s3.port=\(port)", "-filer.port=\(first + 1)", "-master.port=\(first + 2)",
+                "-volume.port=\(first + 3)", "-master.volumeSizeLimitMB=64", "-volume.max=50",
+            ]
+        }
+        process.standardOutput = FileHandle.nullDevice
+        process.standardError = FileHandle.nullDevice
+        try process.run()
+    }
+
+    var store: S3Store { store() }
+
+    func store(bucket: String = "penstock-test", transport: any HTTPTransport = S3Server.transport) -> S3Store
+    {
+        S3Store(
+            S3Store.Settings(
+                endpoint: "http://127.0.0.1:\(port)",
+                bucket: bucket,
+                region: "us-east-1",
+                prefix: "some/where/"
+            ),
+            transport: transport,
+            time: .system,
+            chance: .system
+        ) { Self.keys }
+    }
+
+    /// Waits for the server to come up, at most a minute.
+    func createBucket() async throws {
+        let host = "127.0.0.1:\(port)"
+        let limits = HTTPLimits(total: .seconds(5), silence: .seconds(5), bodyBytesMax: 1 << 20)
+        for _ in 0..<600 {
+            var request = HTTPRequest(method: "PUT", target: "http://\(host)/penstock-test")
+            S3Signer(region: "us-east-1").sign(
+                &request,
+                host: host,
+                path: "/penstock-test",
+                query: [],
+                with: Self.keys,
+                at: TimeSource.system.now()
+            )
+            if let response = try? await Self.transport.send(request, limits: limits), response.status == 200
+            {
+                return
+            }
+            try await Task.sleep(for: .milliseconds(100))
+        }
+        throw CocoaError(.featureUnsupported)
+    }
+
+    func stop() {
+        kill(process.processIdentifier, SIGKILL)
+        process.waitUntilExit()
+        try? FileManager.default.removeItem(at: folder)
+    }
+}
