@@ -37,8 +37,8 @@ package protocol HTTPHandler: Sendable {
     /// Not cancelled when the other side goes away: an event that was accepted is handled to its end.
     func handle(_ request: HTTPRequest, from peer: String) async -> HTTPAnswer
 
-    /// Whether the request only waits (a long poll), so that its task is cancelled when the other side goes away or
-    /// the server drains; it answers then all the same.
+    /// Whether the request only waits (a long poll), so that its task is cancelled when the other side goes
+    /// away or the server drains; it answers then all the same.
     func isCancellable(_ request: HTTPRequest) -> Bool
 }
 
