@@ -6,7 +6,8 @@ import Testing
 
 @Suite("HTTP client")
 struct CurlTransportTests {
-    static let limits = HTTPLimits(total: .seconds(20), silence: .seconds(10), bodyBytesMax: 1 << 20)
+    /// Generous: they are for what hangs, on a machine that does much else.
+    static let limits = HTTPLimits(total: .seconds(120), silence: .seconds(60), bodyBytesMax: 1 << 20)
 
     static func transport(_ transfersMax: Int = 16, shards: Int = 1) -> CurlTransport {
         CurlTransport(transfersMax: transfersMax, shards: shards, userAgent: "penstock-tests")

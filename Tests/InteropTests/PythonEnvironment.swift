@@ -13,7 +13,10 @@ enum PythonEnvironment {
     static func python() async throws -> URL {
         if let python = await ready.value { return python }
         FileHandle.standardError.write(
-            Data("SKIPPED: no python3 with venv and the packages of Tests/Interop\n".utf8)
+            Data(
+                "NOT CHECKED: the peers from PyPI; no python3 with venv and the packages of Tests/Interop\n"
+                    .utf8
+            )
         )
         try Test.cancel("python3 with venv and the packages of Tests/Interop cannot be had")
     }
