@@ -18,6 +18,9 @@ package struct Topic: Sendable {
     package let message: any TopicMessage.Type
 
     package static let partitionsDefault: Int32 = 12
+    /// Most bytes of one record: key, value and headers together. An event may take half of it, because its
+    /// dead letter carries it whole, as Base64.
+    package static let recordBytesMax = 2 << 20
 
     package init(
         name: String,

@@ -9,7 +9,7 @@ package import Topics
 /// Several processes of one machine may use the same folder at once; they share groups as Kafka's members do
 /// (Decisions/0002).
 package final class EmbeddedLog: EventLog {
-    package let recordBytesMax = 1 << 20
+    package let recordBytesMax = Topic.recordBytesMax
     package let identity: String
     let folder: String
     let time: TimeSource

@@ -109,7 +109,7 @@ struct ReceiveStageTests {
         "what is too large for the log is refused alone, and shortened in a batch so that the others get in"
     )
     func tooLarge() async throws {
-        let log = ListLog(recordBytesMax: 40_000)
+        let log = ListLog(recordBytesMax: 80_000)
         let long = String(repeating: "x", count: 100_000)
         let one = WhatsAppSupport.change(["messages": [WhatsAppSupport.text(long, id: "wamid.1")]])
         #expect(await stage(log).answer(WhatsAppSupport.signed(WhatsAppSupport.update([one]))).status == 413)

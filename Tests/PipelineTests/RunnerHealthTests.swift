@@ -36,6 +36,7 @@ struct RunnerHealthTests {
 
 private struct NoStage: RecordStage {
     func handle(_ record: LogRecord, in assignment: Assignment) async -> [NewRecord]? { nil }
+    func refused(_ record: LogRecord, detail: String) -> [NewRecord] { [] }
 }
 
 /// A log whose first `next` fails, and whose second waits until the member leaves.

@@ -48,7 +48,9 @@ package struct Dispatch: Sendable {
     private var ready: [Key] = []
     private var readyStart = 0
     private var finished: [Completion] = []
-    private var keysOfFinished: [RecordPosition: Key] = [:]
+    private var workOfFinished: [RecordPosition: Work] = [:]
+    /// Those whose outputs were replaced once.
+    private var replaced: Set<RecordPosition> = []
     private(set) package var inFlight = 0
     private(set) package var queuedBytes = 0
     /// No record starts any more; what is in flight is finished and committed.
@@ -126,13 +128,12 @@ package struct Dispatch: Sendable {
         guard let partition = partitions[position.partition], partition.assignment === work.assignment else {
             return
         }
-        let key = Key(partition: position.partition, bytes: work.record.key)
         guard let outputs else {
             // Stopped half-way: the key stays busy, so that nothing behind it overtakes.
             partitions[position.partition]?.open -= 1
             return
         }
-        keysOfFinished[position] = key
+        workOfFinished[position] = work
         finished.append(Completion(assignment: work.assignment, offset: work.record.offset, outputs: outputs))
     }
 
@@ -147,14 +148,27 @@ package struct Dispatch: Sendable {
         finished = completions.filter { isCurrent($0.assignment) } + finished
     }
 
-    /// These completions took effect, or can never: their keys may go on.
+    /// The outputs can never be stored: others take their place, and none when those can not be stored
+    /// either.
+    package mutating func replace(_ completion: Completion, by outputs: (LogRecord) -> [NewRecord]) {
+        let position = RecordPosition(completion.assignment.partition, completion.offset)
+        guard isCurrent(completion.assignment), let work = workOfFinished[position] else { return }
+        let others = replaced.insert(position).inserted ? outputs(work.record) : []
+        giveBack([
+            Completion(assignment: completion.assignment, offset: completion.offset, outputs: others)
+        ])
+    }
+
+    /// These completions took effect: their keys may go on.
     package mutating func committed(_ completions: [Completion]) {
         for completion in completions {
             let position = RecordPosition(completion.assignment.partition, completion.offset)
-            guard isCurrent(completion.assignment), let key = keysOfFinished.removeValue(forKey: position)
+            guard isCurrent(completion.assignment), let work = workOfFinished.removeValue(forKey: position)
             else {
                 continue
             }
+            replaced.remove(position)
+            let key = Key(partition: position.partition, bytes: work.record.key)
             partitions[key.partition]?.open -= 1
             guard var lane = lanes[key] else { continue }
             lane.isBusy = false
@@ -186,7 +200,8 @@ package struct Dispatch: Sendable {
             dropWaiting(of: assignment.partition)
             for key in lanes.keys where key.partition == assignment.partition { lanes[key] = nil }
             finished.removeAll { $0.assignment === assignment }
-            keysOfFinished = keysOfFinished.filter { $0.value.partition != assignment.partition }
+            workOfFinished = workOfFinished.filter { $0.key.partition != assignment.partition }
+            replaced = replaced.filter { $0.partition != assignment.partition }
             partitions[assignment.partition] = nil
         }
     }

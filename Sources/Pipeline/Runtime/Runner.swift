@@ -25,17 +25,23 @@ package final class Runner: Sendable {
         case event(ConsumerEvent)
         case handled(Dispatch.Work, [NewRecord]?)
         case committed(CommitResult)
+        /// Another took this member's place, or the log was closed.
+        case out(EventLogError)
         case retryCommit
         case revokeTimedOut([Assignment])
         case stop
         case stopTimedOut
     }
 
-    private enum CommitResult: Sendable {
-        case done(all: [Completion])
-        case unavailable([Completion], EventLogError)
-        case invalid([Completion], EventLogError)
-        case out(EventLogError)
+    /// What became of the completions of one commit: each is in one of the first three.
+    private struct CommitResult: Sendable {
+        var done: [Completion] = []
+        /// Their outputs can never be stored.
+        var refused: [Completion] = []
+        var waiting: [Completion] = []
+        var error: EventLogError?
+        /// This member is out of the group.
+        var isOut = false
     }
 
     private let log: any EventLog
@@ -146,6 +152,7 @@ package final class Runner: Sendable {
         case .committed(let result):
             loop.isCommitting = false
             take(result, &loop)
+        case .out(let error): end(error, &loop)
         case .retryCommit: loop.isHeld = false
         case .revokeTimedOut(let assignments): await release(assignments, consumer, &loop)
         case .stop:
@@ -180,22 +187,37 @@ package final class Runner: Sendable {
     }
 
     private func take(_ result: CommitResult, _ loop: inout Loop) {
-        switch result {
-        case .done(let all):
-            loop.dispatch.committed(all)
-            metrics.commits.increment()
-        case .unavailable(let completions, let error):
+        loop.dispatch.committed(result.done)
+        if !result.done.isEmpty { metrics.commits.increment() }
+        for completion in result.refused { replace(completion, result.error, &loop) }
+        loop.dispatch.giveBack(result.waiting)
+        guard let error = result.error else { return }
+        if result.isOut {
+            end(error, &loop)
+        } else if result.refused.isEmpty {
             logger.warning("Commit not possible now", metadata: [LogKeys.error: error.detail])
-            loop.dispatch.giveBack(completions)
             loop.isHeld = true
             loop.newTimers.append((.milliseconds(500), .retryCommit))
-        case .invalid(let completions, let error):
-            logger.error("Outputs refused by the log", metadata: [LogKeys.error: error.detail])
-            loop.dispatch.committed(completions)
-        case .out(let error):
-            logger.warning("Out of the group", metadata: [LogKeys.error: error.detail])
-            loop.isOver = true
         }
+    }
+
+    private func end(_ error: EventLogError, _ loop: inout Loop) {
+        logger.warning("Out of the group", metadata: [LogKeys.error: error.detail])
+        loop.isOver = true
+    }
+
+    /// The record goes on with what its stage says in place of outputs that the log can never store; when
+    /// these can not be stored either, with none, so that its partition does not stand still for ever.
+    private func replace(_ completion: Completion, _ error: EventLogError?, _ loop: inout Loop) {
+        let detail = error?.detail ?? ""
+        logger.error(
+            "Outputs refused by the log",
+            metadata: [
+                LogKeys.position: "\(completion.assignment.partition)@\(completion.offset)",
+                LogKeys.error: detail,
+            ]
+        )
+        loop.dispatch.replace(completion) { stage.refused($0, detail: detail) }
     }
 
     private func release(_ assignments: [Assignment], _ consumer: any LogConsumer, _ loop: inout Loop) async {
@@ -248,13 +270,13 @@ package final class Runner: Sendable {
     private func commit(_ completions: [Completion], to consumer: any LogConsumer) async -> CommitResult {
         do throws(EventLogError) {
             _ = try await consumer.commit(completions)
-            return .done(all: completions)
+            return CommitResult(done: completions)
         } catch {
             switch error.kind {
-            case .fenced, .closed: return .out(error)
+            case .fenced, .closed: return CommitResult(waiting: completions, error: error, isOut: true)
             case .invalid where completions.count > 1: return await commitOneByOne(completions, to: consumer)
-            case .invalid: return .invalid(completions, error)
-            default: return .unavailable(completions, error)
+            case .invalid: return CommitResult(refused: completions, error: error)
+            default: return CommitResult(waiting: completions, error: error)
             }
         }
     }
@@ -265,22 +287,19 @@ extension Runner {
     private func commitOneByOne(_ completions: [Completion], to consumer: any LogConsumer) async
         -> CommitResult
     {
+        var total = CommitResult()
         for (index, completion) in completions.enumerated() {
-            switch await commit([completion], to: consumer) {
-            case .done: continue
-            case .invalid(let refused, let error):
-                logger.error(
-                    "Outputs refused by the log",
-                    metadata: [
-                        LogKeys.position: "\(completion.assignment.partition)@\(refused[0].offset)",
-                        LogKeys.error: error.detail,
-                    ]
-                )
-            case .unavailable(_, let error): return .unavailable(Array(completions[index...]), error)
-            case .out(let error): return .out(error)
+            let result = await commit([completion], to: consumer)
+            total.done += result.done
+            total.refused += result.refused
+            total.error = result.error ?? total.error
+            guard result.waiting.isEmpty else {
+                total.waiting = Array(completions[index...])
+                total.isOut = result.isOut
+                return total
             }
         }
-        return .done(all: completions)
+        return total
     }
 
     private func poll(_ consumer: any LogConsumer, to signals: AsyncStream<Signal>.Continuation) async {
@@ -294,7 +313,7 @@ extension Runner {
                 setHealth(false, error.detail)
                 switch error.kind {
                 case .fenced, .closed:
-                    signals.yield(.committed(.out(error)))
+                    signals.yield(.out(error))
                     return
                 default:
                     logger.warning("Consumer has no answer", metadata: [LogKeys.error: error.detail])

@@ -178,6 +178,10 @@ package struct DeliverStage: RecordStage {
 
 // What is said of it.
 extension DeliverStage {
+    package func refused(_ record: LogRecord, detail: String) -> [NewRecord] {
+        [deadLetter(record, nil, reason: "outputs_refused", detail: detail)]
+    }
+
     private func receipt(
         _ reply: Reply,
         _ chunk: Int,

@@ -89,6 +89,9 @@ package struct ReceiveStage: Sendable {
         return response
     }
 
+    /// The other half is for its dead letter, which carries it whole, as Base64.
+    private var eventBytesMax: Int { log.recordBytesMax / 2 }
+
     private func records(
         _ events: [InboundEvent],
         _ reception: Reception
@@ -98,13 +101,13 @@ package struct ReceiveStage: Sendable {
         for event in events {
             var record = event.record(topic: eventsTopic)
             // In a batch one that is too large must not keep the others out for ever.
-            if record.byteCount > log.recordBytesMax, isBatch {
+            if record.byteCount > eventBytesMax, isBatch {
                 record = event.shortened().record(topic: eventsTopic)
             }
-            guard record.byteCount <= log.recordBytesMax else {
+            guard record.byteCount <= eventBytesMax else {
                 throw EventLogError(
                     .invalid,
-                    "an event of \(record.byteCount) bytes is over the log's limit of \(log.recordBytesMax)"
+                    "an event of \(record.byteCount) bytes is over the limit of \(eventBytesMax)"
                 )
             }
             records.append(record)

@@ -72,6 +72,12 @@ package struct TurnStage: RecordStage {
         }
     }
 
+    package func refused(_ record: LogRecord, detail: String) -> [NewRecord] {
+        // Undecodable ones have had their only outputs, which name no event.
+        let event = try? InboundEvent(record)
+        return [deadLetter(record, event: event, reason: "outputs_refused", detail: detail, attempts: 1)]
+    }
+
     private func deadLetter(
         _ record: LogRecord,
         event: InboundEvent?,

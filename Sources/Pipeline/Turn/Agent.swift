@@ -40,11 +40,11 @@ package struct Agent: Sendable {
             draft.usage.modelCalls += 1
             draft.usage.inputTokens += response.usage.inputTokens
             draft.usage.outputTokens += response.usage.outputTokens
-            let calls = draft.say(response.text, calling: response.toolCalls)
+            let text = Self.bounded(response.text)
+            let calls = draft.say(text, calling: response.toolCalls)
             guard !calls.isEmpty else {
                 draft.reply =
-                    response.stop == .refused && response.text.isEmpty
-                    ? "I can not help with that." : response.text
+                    response.stop == .refused && text.isEmpty ? "I can not help with that." : text
                 return
             }
             for call in calls {
@@ -60,6 +60,15 @@ package struct Agent: Sendable {
         }
         draft.reply = "I stopped here: this took more than \(settings.roundsMax) rounds of work."
         draft.say(draft.reply, calling: [])
+    }
+
+    /// Far beyond what a model is asked for: a server that runs away must not make a record that no log
+    /// takes.
+    private static let textBytesMax = 128 * 1_024
+
+    private static func bounded(_ text: String) -> String {
+        guard text.utf8.count > textBytesMax else { return text }
+        return String(decoding: text.utf8.prefix(textBytesMax), as: UTF8.self) + " […]"
     }
 
     private func think(

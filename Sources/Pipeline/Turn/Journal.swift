@@ -32,6 +32,8 @@ package struct JournalEntry: JSONObjectCoded, Hashable {
 package struct StepRecorder: Sendable {
     /// Results up to this size travel in the turn record; larger ones are blobs that it names.
     package static let inlineBytesMax = 16 * 1_024
+    /// And so many bytes of them in one turn, so that its record stays within a record's limit.
+    package static let inlineBytesTotalMax = 256 * 1_024
 
     package private(set) var steps: [TurnStep] = []
     /// Requests that differ from what the journal holds: the code or its settings changed between two tries.
@@ -43,6 +45,7 @@ package struct StepRecorder: Sendable {
     private let source: EventSource
     private let readsJournal: Bool
     private let isAlive: @Sendable () -> Bool
+    private var inlineBytes = 0
 
     /// `readsJournal`: the event was perhaps tried before; false saves a get for each step.
     /// `isAlive`: false once the turn must stop and keep nothing.
@@ -118,7 +121,9 @@ package struct StepRecorder: Sendable {
         step.name = entry.name
         step.requestHash = entry.requestHash
         step.durationMilliseconds = entry.durationMilliseconds
-        if entry.result.bytes.count <= Self.inlineBytesMax {
+        let byteCount = entry.result.bytes.count
+        if byteCount <= Self.inlineBytesMax, inlineBytes + byteCount <= Self.inlineBytesTotalMax {
+            inlineBytes += byteCount
             step.result = entry.result
         } else {
             step.resultRef = ConversationKeys.blob(try await store.putBlob(entry.result.bytes))
