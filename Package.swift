@@ -5,6 +5,8 @@ import PackageDescription
 // C libraries are Debian's, each behind a module map in Sources/CLibraries and used by one Swift target.
 
 let swiftSettings: [SwiftSetting] = [
+    // What tests of whole processes need of a program, and no shipped one has: Pipeline/Seams/FaultPoints.
+    .define("FAULT_POINTS", .when(configuration: .debug)),
     .treatAllWarnings(as: .error),
     .enableUpcomingFeature("ExistentialAny"),
     .enableUpcomingFeature("InternalImportsByDefault"),

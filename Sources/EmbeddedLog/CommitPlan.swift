@@ -25,9 +25,11 @@ struct CommitPlan: Sendable {
     let entries: [Entry]
     let leases: [TopicPartition: Lease]
     let now: Timestamp
+    let faults: FaultPoints
 
     func apply(to database: Database) throws(EventLogError) -> Result {
         var result = Result()
+        faults.strike(.beginAfter)
         for (partition, lease) in leases {
             let isMine =
                 try database.run(
@@ -39,24 +41,33 @@ struct CommitPlan: Sendable {
                         .integer(lease.fence),
                     ]
                 ) { _ in true }.first ?? false
-            if isMine { result.progress[partition] = lease.progress } else { result.lost.insert(partition) }
+            if isMine || faults.breaks(.noFence) {
+                result.progress[partition] = lease.progress
+            } else {
+                result.lost.insert(partition)
+            }
         }
+        faults.strike(.produceBefore)
         for entry in entries where result.progress[entry.partition] != nil {
             _ = try EmbeddedLog.insert(entry.outputs, at: now, into: database)
             result.progress[entry.partition]?.finish(entry.offset)
         }
+        faults.strike(.produceAfter)
+        faults.strike(.offsetsBefore)
         for (partition, lease) in leases {
             guard var progress = result.progress[partition] else { continue }
             progress.settle()
             result.progress[partition] = progress
             try EmbeddedLog.store(
-                progress,
+                faults.breaks(.noBitmap) ? Progress(low: progress.low) : progress,
                 of: group,
                 topic: lease.topic,
                 partition: partition.partition,
                 in: database
             )
         }
+        faults.strike(.offsetsAfter)
+        faults.strike(.commitBefore)
         return result
     }
 }

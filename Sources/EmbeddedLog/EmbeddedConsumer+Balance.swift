@@ -26,7 +26,12 @@ extension EmbeddedConsumer {
             partitions: partitions.mapValues(\.id),
             held: held
         )
-        apply(try await log.writer.run { database throws(EventLogError) in try plan.apply(to: database) })
+        await log.faults.reach(.claimBefore)
+        let result = try await log.writer.run { database throws(EventLogError) in
+            try plan.apply(to: database)
+        }
+        if !result.taken.isEmpty { await log.faults.reach(.claimAfter) }
+        apply(result)
         if log.trimGate.isDue(at: log.time.now()) { try await log.trimNow() }
     }
 
@@ -43,7 +48,8 @@ extension EmbeddedConsumer {
                 let assignment = Assignment(
                     partition: lease.partition,
                     progress: lease.progress,
-                    freshFrom: lease.freshFrom
+                    freshFrom: lease.freshFrom,
+                    faults: log.faults
                 )
                 state.holdings[lease.partition] = Holding(
                     assignment: assignment,

@@ -199,7 +199,7 @@ extension EmbeddedConsumer {
         let held = state.withLock { $0.holdings }
         let alive = completions.filter { completion in
             completion.assignment.isAlive
-                && held[completion.assignment.partition]?.assignment === completion.assignment
+                && completion.assignment.isSame(as: held[completion.assignment.partition]?.assignment)
         }
         guard !alive.isEmpty else { return [] }
         var entries: [CommitPlan.Entry] = []
@@ -210,15 +210,12 @@ extension EmbeddedConsumer {
             entries.append(
                 CommitPlan.Entry(partition: partition, offset: completion.offset, outputs: outputs)
             )
-            guard leases[partition] == nil, let topic = partitions[partition],
-                let fence = held[partition]?.fence
-            else {
-                continue
-            }
+            guard leases[partition] == nil, let topic = partitions[partition], let holding = held[partition]
+            else { continue }
             leases[partition] = CommitPlan.Lease(
                 topic: topic.id,
-                fence: fence,
-                progress: completion.assignment.progress
+                fence: holding.fence,
+                progress: holding.assignment.progress
             )
         }
         let plan = CommitPlan(
@@ -226,10 +223,13 @@ extension EmbeddedConsumer {
             session: session.name,
             entries: entries,
             leases: leases,
-            now: log.time.now()
+            now: log.time.now(),
+            faults: log.faults
         )
+        await log.faults.reach(.beginBefore)
         let result = try await log.writer.run { database throws(EventLogError) in try plan.apply(to: database)
         }
+        await log.faults.reach(.commitAfter)
         log.bell.ring()
         lose(result.lost)
         for (partition, progress) in result.progress { held[partition]?.assignment.advance(to: progress) }

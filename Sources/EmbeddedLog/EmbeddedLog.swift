@@ -20,6 +20,7 @@ package final class EmbeddedLog: EventLog {
     private let topics = Mutex<[String: StoredTopic]>([:])
     private let isClosed = Atomic<Bool>(false)
     let trimGate = TrimGate()
+    let faults: FaultPoints
 
     struct StoredTopic: Sendable {
         let id: Int64
@@ -27,7 +28,13 @@ package final class EmbeddedLog: EventLog {
     }
 
     /// `folder`: created when it is not there.
-    package init(folder: String, time: TimeSource, chance: ChanceSource) throws(EventLogError) {
+    package init(
+        folder: String,
+        time: TimeSource,
+        chance: ChanceSource,
+        faults: FaultPoints = .none
+    ) throws(EventLogError) {
+        self.faults = faults
         self.folder = folder
         self.time = time
         for path in [folder, "\(folder)/members"] where mkdir(path, 0o700) != 0 && errno != EEXIST {

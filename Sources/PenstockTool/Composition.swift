@@ -17,18 +17,21 @@ struct Composition: Sendable {
     let time = TimeSource.system
     let chance = ChanceSource.system
     let live = LiveFeed()
+    let faults: FaultPoints
 
     init(_ settings: Settings) async throws {
         self.settings = settings
+        faults = try FaultArming.points()
         guard mkdir(settings.data, 0o700) == 0 || errno == EEXIST else {
             throw Failure("the data folder \(settings.data): \(String(cString: strerror(errno)))")
         }
         switch settings.log {
-        case .embedded: log = try EmbeddedLog(folder: "\(settings.data)/log", time: time, chance: chance)
+        case .embedded:
+            log = try EmbeddedLog(folder: "\(settings.data)/log", time: time, chance: chance, faults: faults)
         case .kafka: throw UsageError("log: kafka: this version has the embedded log only; set log: embedded")
         }
         switch settings.store {
-        case .folder: store = try FolderStore(folder: "\(settings.data)/store")
+        case .folder: store = try FaultArming.store(try FolderStore(folder: "\(settings.data)/store"))
         case .s3: throw UsageError("store: s3: this version has the folder store only; set store: folder")
         }
         sources = SourceNaming(prefix: settings.topicPrefix, log: log.identity)
@@ -123,7 +126,8 @@ extension Composition {
             sources: sources,
             time: time,
             chance: chance,
-            live: live
+            live: live,
+            faults: faults
         )
         return runner("penstock-workers", EventsTopic.topic, stage)
     }
@@ -159,7 +163,8 @@ extension Composition {
                 stopWithin: settings.stopWithin,
                 revokeWithin: .seconds(2)
             ),
-            time: time
+            time: time,
+            faults: faults
         )
     }
 }

@@ -72,8 +72,8 @@ package struct Dispatch: Sendable {
     }
 
     package mutating func arrived(_ records: [LogRecord], under assignment: Assignment) {
-        guard let partition = partitions[assignment.partition], partition.assignment === assignment,
-            !partition.isDraining
+        guard let partition = partitions[assignment.partition], !partition.isDraining,
+            partition.assignment.isSame(as: assignment)
         else { return }
         for record in records where record.offset > (partitions[assignment.partition]?.highest ?? .max) {
             partitions[assignment.partition]?.highest = record.offset
@@ -125,9 +125,7 @@ package struct Dispatch: Sendable {
         inFlight -= 1
         queuedBytes -= work.record.roughByteCount
         let position = work.record.position
-        guard let partition = partitions[position.partition], partition.assignment === work.assignment else {
-            return
-        }
+        guard isCurrent(work.assignment) else { return }
         guard let outputs else {
             // Stopped half-way: the key stays busy, so that nothing behind it overtakes.
             partitions[position.partition]?.open -= 1
@@ -199,7 +197,7 @@ package struct Dispatch: Sendable {
         for assignment in assignments where isCurrent(assignment) {
             dropWaiting(of: assignment.partition)
             for key in lanes.keys where key.partition == assignment.partition { lanes[key] = nil }
-            finished.removeAll { $0.assignment === assignment }
+            finished.removeAll { $0.assignment.isSame(as: assignment) }
             workOfFinished = workOfFinished.filter { $0.key.partition != assignment.partition }
             replaced = replaced.filter { $0.partition != assignment.partition }
             partitions[assignment.partition] = nil
@@ -226,7 +224,7 @@ package struct Dispatch: Sendable {
     }
 
     private func isCurrent(_ assignment: Assignment) -> Bool {
-        partitions[assignment.partition]?.assignment === assignment
+        assignment.isSame(as: partitions[assignment.partition]?.assignment)
     }
 
     private mutating func dropWaiting(of partition: TopicPartition) {

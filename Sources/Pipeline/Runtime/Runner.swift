@@ -49,6 +49,7 @@ package final class Runner: Sendable {
     private let stage: any RecordStage
     private let settings: Settings
     private let time: TimeSource
+    private let faults: FaultPoints
     private let metrics: RunnerMetrics
     private let logger: Logger
     private let stopping = Mutex<(isStopping: Bool, signals: AsyncStream<Signal>.Continuation?)>((false, nil))
@@ -64,8 +65,10 @@ package final class Runner: Sendable {
         membership: GroupMembership,
         stage: any RecordStage,
         settings: Settings,
-        time: TimeSource
+        time: TimeSource,
+        faults: FaultPoints = .none
     ) {
+        self.faults = faults
         self.log = log
         self.membership = membership
         self.stage = stage
@@ -90,7 +93,9 @@ package final class Runner: Sendable {
     package func run() async {
         while !isDone {
             do throws(EventLogError) {
+                await faults.reach(.joinBefore)
                 let consumer = try await log.join(membership)
+                await faults.reach(.joinAfter)
                 setHealth(true, "consuming")
                 await serve(consumer)
                 await consumer.leave()
@@ -126,7 +131,9 @@ package final class Runner: Sendable {
                     if loop.isOver { break }
                     self.start(&group, consumer, signals, &loop)
                 }
+                await self.faults.reach(.leaveBefore)
                 await consumer.leave()
+                await self.faults.reach(.leaveAfter)
                 group.cancelAll()
             }
         } onCancel: {
@@ -148,10 +155,14 @@ package final class Runner: Sendable {
     private func take(_ signal: Signal, _ consumer: any LogConsumer, _ loop: inout Loop) async {
         switch signal {
         case .event(let event): await take(event, &loop)
-        case .handled(let work, let outputs): loop.dispatch.handled(work, outputs: outputs)
+        case .handled(let work, let outputs):
+            loop.dispatch.handled(work, outputs: outputs)
+            await faults.reach(.handAfter)
         case .committed(let result):
             loop.isCommitting = false
+            await faults.reach(.bookBefore)
             take(result, &loop)
+            await faults.reach(.bookAfter)
         case .out(let error): end(error, &loop)
         case .retryCommit: loop.isHeld = false
         case .revokeTimedOut(let assignments): await release(assignments, consumer, &loop)
@@ -168,11 +179,15 @@ package final class Runner: Sendable {
     private func take(_ event: ConsumerEvent, _ loop: inout Loop) async {
         switch event {
         case .assigned(let assignments):
+            await faults.reach(.assignBefore)
             loop.dispatch.assigned(assignments)
+            await faults.reach(.assignAfter)
             metrics.rebalances.increment()
             logger.info("Partitions assigned", metadata: [LogKeys.partitions: list(assignments)])
         case .records(let assignment, let records):
+            await faults.reach(.pollBefore)
             loop.dispatch.arrived(records, under: assignment)
+            await faults.reach(.pollAfter)
         case .revoked(let assignments):
             logger.info("Partitions wanted back", metadata: [LogKeys.partitions: list(assignments)])
             loop.dispatch.drain(assignments)
@@ -223,9 +238,11 @@ package final class Runner: Sendable {
     private func release(_ assignments: [Assignment], _ consumer: any LogConsumer, _ loop: inout Loop) async {
         let still = assignments.filter { assignment in loop.revoking.contains { $0 === assignment } }
         guard !still.isEmpty else { return }
+        await faults.reach(.revokeBefore)
         loop.dispatch.ended(still)
         loop.revoking.removeAll { gone in still.contains { $0 === gone } }
         await consumer.release(still)
+        await faults.reach(.revokeAfter)
     }
 
     /// Starts what the loop's state allows: records, a commit, timers, pauses.

@@ -9,16 +9,28 @@ package final class Assignment: Sendable {
     /// Offsets below it may have been delivered to somebody before; from it on, records are surely new.
     package let freshFrom: Int64
     private let state: Mutex<State>
+    private let faults: FaultPoints
 
     private struct State {
         var progress: Progress
         var isAlive = true
     }
 
-    package init(partition: TopicPartition, progress: Progress, freshFrom: Int64) {
+    package init(
+        partition: TopicPartition,
+        progress: Progress,
+        freshFrom: Int64,
+        faults: FaultPoints = .none
+    ) {
         self.partition = partition
         self.freshFrom = freshFrom
+        self.faults = faults
         state = Mutex(State(progress: progress))
+    }
+
+    /// Whether both are one stay; the same partition is not enough.
+    package func isSame(as other: Assignment?) -> Bool {
+        self === other || faults.breaks(.noEpoch) && partition == other?.partition
     }
 
     /// False for ever once the partition was revoked or lost; nothing of it can be committed then.
@@ -32,6 +44,7 @@ package final class Assignment: Sendable {
 
     /// For the log engine only.
     package func end() {
+        guard !faults.breaks(.noEpoch) else { return }
         state.withLock { $0.isAlive = false }
     }
 

@@ -13,7 +13,8 @@ extension TurnRun {
             turn: turn,
             source: source,
             readsJournal: mayBeJournaled || attempt > 1,
-            isAlive: { assignment.isAlive && !Task.isCancelled }
+            isAlive: { assignment.isAlive && !Task.isCancelled },
+            faults: stage.faults
         )
         var files =
             workspace

@@ -31,7 +31,8 @@ struct TurnRun {
         machine = TurnProtocol(
             offset: record.offset,
             isRedelivered: mayBeJournaled,
-            attemptsMax: stage.agent.settings.attemptsMax
+            attemptsMax: stage.agent.settings.attemptsMax,
+            broken: [.noPutID, .ownOutbox].first(where: stage.faults.breaks)
         )
     }
 
@@ -43,7 +44,11 @@ struct TurnRun {
                 await release(keeping: false)
                 return nil
             }
-            if case .finish(let finish) = action { return await conclude(finish) }
+            if case .finish(let finish) = action {
+                let outputs = await conclude(finish)
+                await stage.faults.reach(.handBefore)
+                return outputs
+            }
             do throws(TurnFailure) {
                 action = machine.next(after: try await perform(action))
             } catch {
@@ -65,18 +70,24 @@ struct TurnRun {
     {
         switch action {
         case .load:
+            await stage.faults.reach(.loadBefore)
             head = try await loadHead()
+            await stage.faults.reach(.loadAfter)
             return .loaded(head.map(seen(asHead:)))
         case .read(let turn):
             met = turn == head?.state.turn ? head : try await stage.store.slot(turn, of: keys)
             return .read(met.map(seen(asMet:)))
         case .countAttempt(let turn):
             let most = stage.agent.settings.attemptsMax
-            return .attempts(
-                try await stage.store.countAttempt(turn: turn, of: keys, source: source, most: most)
-            )
+            await stage.faults.reach(.attemptBefore)
+            let count = try await stage.store.countAttempt(turn: turn, of: keys, source: source, most: most)
+            await stage.faults.reach(.attemptAfter)
+            return .attempts(count)
         case .execute(let turn, let attempt):
-            return try await execute(turn: turn, attempt: attempt)
+            await stage.faults.reach(.executeBefore)
+            let observation = try await execute(turn: turn, attempt: attempt)
+            await stage.faults.reach(.executeAfter)
+            return observation
         case .wait(let failures, let throttled):
             try await backOff(failures: failures, throttled: throttled)
             return .waited
@@ -85,7 +96,10 @@ struct TurnRun {
             return .executed
         case .seal:
             guard let slot = sealing else { preconditionFailure("nothing to seal") }
-            if try await stage.store.seal(slot, in: keys) { return .sealed }
+            await stage.faults.reach(.sealBefore)
+            let isSealed = try await stage.store.seal(slot, in: keys)
+            await stage.faults.reach(.sealAfter)
+            if isSealed { return .sealed }
             stage.heads.remove(event.partitionkey)
             return .taken
         case .finish: preconditionFailure("finish is not performed")

@@ -14,6 +14,7 @@ package struct TurnStage: RecordStage {
     let chance: ChanceSource
     let live: LiveFeed
     let heads: HeadCache
+    let faults: FaultPoints
     let metrics = TurnMetrics()
     let logger = Logger(label: "turn")
 
@@ -25,8 +26,10 @@ package struct TurnStage: RecordStage {
         sources: SourceNaming,
         time: TimeSource,
         chance: ChanceSource,
-        live: LiveFeed
+        live: LiveFeed,
+        faults: FaultPoints = .none
     ) {
+        self.faults = faults
         self.agent = agent
         self.store = TurnStore(store)
         self.folders = folders

@@ -7,9 +7,7 @@ import Synchronization
 package final class HeadCache: Sendable {
     private struct Entry {
         let slot: Slot
-        let assignment: ObjectIdentifier
-        // Held so that the identifier is not used again by another assignment.
-        let keptAlive: Assignment
+        let assignment: Assignment
         let order: UInt64
     }
 
@@ -29,8 +27,7 @@ package final class HeadCache: Sendable {
 
     package func head(_ conversation: String, under assignment: Assignment) -> Slot? {
         state.withLock { state in
-            guard let entry = state.entries[conversation], entry.assignment == ObjectIdentifier(assignment)
-            else {
+            guard let entry = state.entries[conversation], entry.assignment.isSame(as: assignment) else {
                 return nil
             }
             return entry.slot
@@ -42,8 +39,7 @@ package final class HeadCache: Sendable {
             state.order += 1
             state.entries[conversation] = Entry(
                 slot: slot,
-                assignment: ObjectIdentifier(assignment),
-                keptAlive: assignment,
+                assignment: assignment,
                 order: state.order
             )
             state.queue.append((conversation, state.order))

@@ -45,6 +45,7 @@ package struct StepRecorder: Sendable {
     private let source: EventSource
     private let readsJournal: Bool
     private let isAlive: @Sendable () -> Bool
+    private let faults: FaultPoints
     private var inlineBytes = 0
 
     /// `readsJournal`: the event was perhaps tried before; false saves a get for each step.
@@ -55,8 +56,10 @@ package struct StepRecorder: Sendable {
         turn: Int64,
         source: EventSource,
         readsJournal: Bool,
-        isAlive: @escaping @Sendable () -> Bool
+        isAlive: @escaping @Sendable () -> Bool,
+        faults: FaultPoints = .none
     ) {
+        self.faults = faults
         self.store = store
         self.keys = keys
         self.turn = turn
@@ -86,6 +89,7 @@ package struct StepRecorder: Sendable {
             if found.requestHash != requestHash { divergences += 1 }
             return try await adopt(found)
         }
+        await faults.reach(.stepBefore)
         let clock = ContinuousClock()
         let start = clock.now
         let result = try await body()
@@ -101,7 +105,10 @@ package struct StepRecorder: Sendable {
             try await record(entry)
             return result
         }
-        return try await adopt(try await store.journal(entry, at: key))
+        await faults.reach(.journalBefore)
+        let kept = try await store.journal(entry, at: key)
+        await faults.reach(.journalAfter)
+        return try await adopt(kept)
     }
 
     private mutating func adopt<Result: JSONCoded>(_ entry: JournalEntry) async throws(TurnFailure) -> Result

@@ -95,12 +95,15 @@ package struct TurnProtocol: Sendable, Hashable {
     private let offset: Int64
     private let isRedelivered: Bool
     private let attemptsMax: Int
+    private let broken: Breakage?
     private var phase = Phase.loading
     private var attempts = 0
     private var failures = 0
 
     /// `isRedelivered`: the event may have been delivered to somebody before.
-    package init(offset: Int64, isRedelivered: Bool, attemptsMax: Int) {
+    /// `broken`: a rule to break, in tests.
+    package init(offset: Int64, isRedelivered: Bool, attemptsMax: Int, broken: Breakage? = nil) {
+        self.broken = broken
         self.offset = offset
         self.isRedelivered = isRedelivered
         self.attemptsMax = attemptsMax
@@ -181,8 +184,9 @@ package struct TurnProtocol: Sendable, Hashable {
             phase = .loading
             return .load
         }
+        if broken == .noPutID { return finish(.duplicate) }
         if met.isMine { return finish(.emitOwn) }
-        if met.containsEvent { return finish(.emitRead) }
+        if met.containsEvent { return finish(broken == .ownOutbox ? .emitOwn : .emitRead) }
         phase = .loading
         return .load
     }
