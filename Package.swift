@@ -94,6 +94,16 @@ let package = Package(
         // Tests.
         library("PipelineTesting", "Crypto", "JSON", "Pipeline", "Telemetry", "Topics"),
         tests("AdaptersTests", "Adapters", "Crypto", "JSON", "Pipeline", "PipelineTesting", "Topics"),
+        tests(
+            "ChaosTests",
+            "Adapters",
+            "Crypto",
+            "EmbeddedLog",
+            "JSON",
+            "PenstockTool",
+            "Pipeline",
+            "Topics"
+        ),
         tests("CryptoTests", "Crypto"),
         tests("EdgeTests", "Edge", "JSON", "Network", "Pipeline"),
         tests("EmbeddedLogTests", "EmbeddedLog", "Pipeline", "PipelineTesting", "Topics"),
