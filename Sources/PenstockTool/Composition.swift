@@ -30,10 +30,7 @@ struct Composition: Sendable {
             log = try EmbeddedLog(folder: "\(settings.data)/log", time: time, chance: chance, faults: faults)
         case .kafka: throw UsageError("log: kafka: this version has the embedded log only; set log: embedded")
         }
-        switch settings.store {
-        case .folder: store = try FaultArming.store(try FolderStore(folder: "\(settings.data)/store"))
-        case .s3: throw UsageError("store: s3: this version has the folder store only; set store: folder")
-        }
+        store = try FaultArming.store(Self.store(settings, time: time, chance: chance))
         sources = SourceNaming(prefix: settings.topicPrefix, log: log.identity)
         identity = WorkerIdentity(name: "\(Self.hostName)-\(getpid())", version: Penstock.version)
         try await log.prepare(Catalog.topics.map { $0.prefixed(settings.topicPrefix) })

@@ -48,6 +48,9 @@ enum DoctorCommand {
         }
         if let settings {
             findings.append(dataFolder(settings, isFixing: invocation.has("fix")))
+            if access(settings.data, F_OK) == 0 || settings.store != .folder {
+                findings.append(await store(settings))
+            }
             findings += skills(settings)
             findings += await models(settings, mayCall: !invocation.has("offline"))
         }

@@ -39,6 +39,7 @@ enum RunCommand {
         settings.port = UInt16(try invocation.integer("port", in: 0...65_535, default: Int(settings.port)))
         let stop = StopSignal()
         let composition = try await Composition(settings)
+        try await composition.probeStore()
         let service = try await Service(composition, roles: roles)
         try await service.run(until: stop)
         return 0

@@ -57,19 +57,12 @@ struct S3InteropTests {
         let server = try await S3Server(kind, try await PythonEnvironment.python())
         defer { server.stop() }
         try await server.createBucket()
-        try await server.store.probe()
+        try await server.store.probe(.system)
         for check in ObjectStoreConformance.checks {
-            // SeaweedFS lists folder by folder: what is in "b/" comes before "b-1". The keys of a conversation
-            // have one form in each folder, so that this is no other order for them.
-            let isKnown = kind == .seaweed && check.name.hasPrefix("lists")
-            await withKnownIssue(isIntermittent: !isKnown) {
-                do {
-                    try await check.check(ObjectStoreConformance(server.store, root: "test"))
-                } catch {
-                    Issue.record("\(kind), \(check.name): \(error)")
-                }
-            } when: {
-                isKnown
+            do {
+                try await check.check(ObjectStoreConformance(server.store, root: "test", races: 6))
+            } catch {
+                Issue.record("\(kind), \(check.name): \(error)")
             }
         }
     }
@@ -80,11 +73,12 @@ struct S3InteropTests {
         defer { server.stop() }
         try await server.createBucket()
         let missing = server.store(bucket: "nothing-there")
-        let error = await #expect(throws: ObjectStoreError.self) { try await missing.probe() }
+        let error = await #expect(throws: ObjectStoreError.self) { try await missing.probe(.system) }
         #expect(error?.kind == .invalid && error?.detail.contains("create the bucket nothing-there") == true)
         let careless = server.store(transport: Careless(base: S3Server.transport))
         #expect(
-            await #expect(throws: ObjectStoreError.self) { try await careless.probe() }?.kind == .unsupported
+            await #expect(throws: ObjectStoreError.self) { try await careless.probe(.system) }?.kind
+                == .unsupported
         )
     }
 }

@@ -19,13 +19,12 @@ final class S3Server {
     private let folder = FileManager.default.temporaryDirectory.appending(
         path: "penstock-s3-\(UUID().uuidString)"
     )
-    private let port: Int
+    let port: Int
 
     init(_ kind: Kind, _ python: URL) async throws {
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        // Ports are asked for by number, four of them twice by SeaweedFS: some that are rarely taken.
-        let first = 20_000 + Int(getpid()) % 800 * 10
-        port = first
+        let ports = try FreePorts.take(8)
+        port = ports[0]
         let programs = python.deletingLastPathComponent()
         switch kind {
         case .moto:
@@ -33,11 +32,19 @@ final class S3Server {
             process.arguments = ["-H", "127.0.0.1", "-p", "\(port)"]
         case .seaweed:
             process.executableURL = programs.appending(path: "weed")
-            process.arguments = [
-                "server", "-s3", "-dir=\(folder.path)", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
-                "-s3.port=\(port)", "-filer.port=\(first + 1)", "-master.port=\(first + 2)",
-                "-volume.port=\(first + 3)", "-master.volumeSizeLimitMB=64", "-volume.max=50",
+            let names = [
+                "s3", "filer", "master", "volume", "s3.grpc", "filer.grpc", "master.grpc", "volume.grpc",
             ]
+            let options = zip(names, ports).map { name, port in
+                let parts = name.split(separator: ".")
+                return "-\(parts[0]).port\(parts.count > 1 ? ".grpc" : "")=\(port)"
+            }
+            process.arguments =
+                [
+                    "server", "-s3", "-dir=\(folder.path)", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
+                    "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.volumeSizeLimitMB=64",
+                    "-volume.max=50",
+                ] + options
         }
         process.standardOutput = FileHandle.nullDevice
         process.standardError = FileHandle.nullDevice
@@ -46,19 +53,26 @@ final class S3Server {
 
     var store: S3Store { store() }
 
-    func store(bucket: String = "penstock-test", transport: any HTTPTransport = S3Server.transport) -> S3Store
-    {
-        S3Store(
-            S3Store.Settings(
-                endpoint: "http://127.0.0.1:\(port)",
-                bucket: bucket,
-                region: "us-east-1",
-                prefix: "some/where/"
-            ),
+    /// `port`: of a proxy before the server; `change`: whatever else is to be otherwise.
+    func store(
+        bucket: String = "penstock-test",
+        transport: any HTTPTransport = S3Server.transport,
+        port: Int? = nil,
+        change: (inout S3Store.Settings) -> Void = { _ in }
+    ) -> S3Store {
+        var settings = S3Store.Settings(
+            endpoint: "http://127.0.0.1:\(port ?? self.port)",
+            bucket: bucket,
+            region: "us-east-1",
+            prefix: "some/where/"
+        )
+        change(&settings)
+        return S3Store(
+            settings,
             transport: transport,
             time: .system,
             chance: .system
-        ) { Self.keys }
+        ) { _ in Self.keys }
     }
 
     /// Waits for the server to come up, at most a minute.

@@ -63,6 +63,7 @@ struct SettingsTests {
         }
         #expect(kafka.bootstrap == "127.0.0.1:9092" && kafka.properties == ["security.protocol": "SSL"])
         #expect(store.endpoint == "http://127.0.0.1:8333" && store.bucket == "penstock")
+        #expect(store.prefix == "" && store.style == nil && store.connectionsMax == 64)
         #expect(settings.models.count == 2)
     }
 
@@ -75,6 +76,10 @@ struct SettingsTests {
             ("log: cassandra", "penstock.yaml:1: log: expected embedded, or kafka:"),
             ("model: { openai: { } }", "openai.model: is needed here"),
             ("channels: { slack: { api_base: slack.com } }", "channels.slack.api_base: expected an address"),
+            ("store: { s3: { region: r } }", "store.s3.bucket: is needed here"),
+            ("store: { s3: { bucket: A_B } }", "store.s3.bucket: expected 3 or more of a-z"),
+            ("store: { s3: { bucket: abc, style: dns } }", "store.s3.style: expected one of path, host"),
+            ("store: { s3: { bucket: abc, prefix: ../x } }", "store.s3.prefix: expected at most 100"),
             ("agent: { answer: sometimes }", "agent.answer: expected one of all, addressed"),
             ("data: env:NOT_SET", "data: the environment variable NOT_SET is not set"),
             (

@@ -106,11 +106,12 @@ struct TurnBench {
 }
 
 extension ChanceSource {
-    /// Ids that count up, and no chance.
+    /// Ids that count up, never twice the same in this process, and no chance.
     static func counting() -> ChanceSource {
-        let count = Counter()
-        return ChanceSource(identifier: { "id-\(count.next())" }, fraction: { 0.5 })
+        ChanceSource(identifier: { "id-\(count.next())" }, fraction: { 0.5 })
     }
+
+    private static let count = Counter()
 
     private final class Counter: Sendable {
         private let value = Mutex(0)

@@ -1,4 +1,5 @@
 import Pipeline
+import Topics
 
 /// What S3's answers say: XML of a few known shapes, of which only these words are looked for.
 enum S3Answer {
@@ -22,6 +23,36 @@ enum S3Answer {
         }
     }
 
+    /// The credentials are no longer, or not yet, good: others may do.
+    static func isCredentialsRefused(_ response: HTTPResponse) -> Bool {
+        guard [400, 401, 403].contains(response.status) else { return false }
+        let words = words(response)
+        return ["ExpiredToken", "TokenRefreshRequired", "InvalidAccessKeyId", "InvalidToken"].contains {
+            words.hasPrefix($0)
+        }
+    }
+
+    /// How far the store's clock is ahead of ours, when that is what it complains of.
+    static func skew(_ response: HTTPResponse, now: Timestamp) -> Duration? {
+        guard response.status == 403, words(response).hasPrefix("RequestTimeTooSkewed"),
+            let date = response.fields["Date"].flatMap(time(ofHTTPDate:))
+        else { return nil }
+        return date - now
+    }
+
+    /// `Wed, 25 Nov 2026 22:08:30 GMT`
+    static func time(ofHTTPDate text: String) -> Timestamp? {
+        let words = text.split(separator: " ")
+        let months = [
+            "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+        ]
+        guard words.count == 6, words[5] == "GMT", let month = months.firstIndex(of: String(words[2])) else {
+            return nil
+        }
+        let number = month < 9 ? "0\(month + 1)" : "\(month + 1)"
+        return Timestamp(rfc3339: "\(words[3])-\(number)-\(words[1])T\(words[4])Z")
+    }
+
     /// Nil when it is no list.
     static func listing(_ body: [UInt8], under prefix: String) -> ObjectListing? {
         let text = String(decoding: body, as: UTF8.self)
@@ -39,7 +70,7 @@ enum S3Answer {
         return ObjectListing(entries: entries, isTruncated: element("IsTruncated", in: text[...]) == "true")
     }
 
-    private static func element(_ name: String, in text: Substring) -> Substring? {
+    static func element(_ name: String, in text: Substring) -> Substring? {
         var text = text
         return next(name, in: &text)
     }

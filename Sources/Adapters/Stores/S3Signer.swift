@@ -2,18 +2,6 @@ import Crypto
 import Pipeline
 import Topics
 
-package struct S3Credentials: Sendable, Hashable {
-    package let accessKey: String
-    package let secretKey: String
-    package let sessionToken: String?
-
-    package init(accessKey: String, secretKey: String, sessionToken: String? = nil) {
-        self.accessKey = accessKey
-        self.secretKey = secretKey
-        self.sessionToken = sessionToken
-    }
-}
-
 /// AWS Signature Version 4 in S3's manner: the path is encoded once, and the body's hash is sent.
 struct S3Signer: Sendable {
     let region: String

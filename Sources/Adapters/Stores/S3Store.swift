@@ -1,3 +1,4 @@
+import Crypto
 package import Pipeline
 import Topics
 
@@ -31,15 +32,17 @@ package struct S3Store: ObjectStore {
     private let transport: any HTTPTransport
     private let time: TimeSource
     private let chance: ChanceSource
-    private let credentials: @Sendable () async throws -> S3Credentials
+    private let credentials: @Sendable (_ refused: S3Credentials?) async throws -> S3Credentials
+    private let skew = ClockSkew()
 
-    /// The credentials are asked for at each request, so that those which expire are renewed.
+    /// The credentials are asked for at each request, so that those which expire are renewed; `refused` are
+    /// those which the store has just called expired or unknown.
     package init(
         _ settings: Settings,
         transport: any HTTPTransport,
         time: TimeSource,
         chance: ChanceSource,
-        credentials: @escaping @Sendable () async throws -> S3Credentials
+        credentials: @escaping @Sendable (_ refused: S3Credentials?) async throws -> S3Credentials
     ) {
         self.settings = settings
         self.transport = transport
@@ -58,35 +61,30 @@ package struct S3Store: ObjectStore {
         root = settings.isPathStyle ? "/\(PercentCoding.encoded(settings.bucket))" : ""
     }
 
-    /// Throws `.unsupported` when the store lets a second create of one key pass, and what went wrong when it
-    /// can not be used at all.
-    package func probe() async throws(ObjectStoreError) {
-        let key = "probe-\(chance.identifier())"
-        let first = try await put(key, Array("1".utf8), if: .absent)
-        let second = try await put(key, Array("2".utf8), if: .absent)
-        try await delete(key)
-        guard first != .conditionFailed, second == .conditionFailed else {
-            throw ObjectStoreError(
-                .unsupported,
-                "\(base): it ignores If-None-Match, so two workers could both write one turn; "
-                    + "use a store that has conditional writes"
-            )
-        }
-    }
-
     package func get(_ key: String) async throws(ObjectStoreError) -> StoredObject? {
         let response = try await send("GET", try path(key))
         if response.status == 404, !S3Answer.isBucketMissing(response) { return nil }
         guard response.status == 200 else { throw failure("GET", key, response) }
+        if let wanted = response.fields[Self.checksumField], wanted != SHA256.hex(response.body) {
+            throw ObjectStoreError(
+                .corrupt,
+                "GET \(key): \(response.body.count) bytes that are not those put"
+            )
+        }
         return StoredObject(body: response.body, etag: response.fields["ETag"] ?? "")
     }
+
+    /// Our own, kept by every store as metadata of the object: stores' own checksums differ in name and age.
+    private static let checksumField = "x-amz-meta-sha256"
 
     package func put(
         _ key: String,
         _ body: [UInt8],
         if condition: PutCondition
     ) async throws(ObjectStoreError) -> PutResult {
-        var fields: HTTPFields = ["Content-Type": "application/octet-stream"]
+        var fields: HTTPFields = [
+            "Content-Type": "application/octet-stream", Self.checksumField: SHA256.hex(body),
+        ]
         switch condition {
         case .always: break
         case .absent: fields["If-None-Match"] = "*"
@@ -144,23 +142,32 @@ package struct S3Store: ObjectStore {
         fields: HTTPFields = HTTPFields(),
         body: [UInt8] = []
     ) async throws(ObjectStoreError) -> HTTPResponse {
+        let line = S3Signer.encoded(query)
+        let target = base + path + (line.isEmpty ? "" : "?\(line)")
+        let plain = HTTPRequest(method: method, target: target, fields: fields, body: body)
         var problem = ""
+        var refused: S3Credentials?
         for attempt in 0..<max(settings.attemptsMax, 1) {
             if attempt > 0 { try await pause(attempt) }
-            let line = S3Signer.encoded(query)
-            let target = base + path + (line.isEmpty ? "" : "?\(line)")
-            var request = HTTPRequest(method: method, target: target, fields: fields, body: body)
+            let current = try await currentCredentials(refused)
+            var request = plain
             S3Signer(region: settings.region).sign(
                 &request,
                 host: host,
                 path: path,
                 query: query,
-                with: try await currentCredentials(),
-                at: time.now()
+                with: current,
+                at: skew.now(time)
             )
             do throws(HTTPTransportError) {
-                let response = try await transport.send(request, limits: settings.limits)
-                guard S3Answer.isTemporary(response) else { return response }
+                let response = try await transport.send(request, limits: limits(body.count))
+                if S3Answer.isCredentialsRefused(response), current != refused {
+                    refused = current
+                } else if let ahead = S3Answer.skew(response, now: time.now()), skew.isNew(ahead) {
+                    skew.set(ahead)
+                } else if !S3Answer.isTemporary(response) {
+                    return response
+                }
                 problem = "status \(response.status) \(S3Answer.words(response))"
             } catch {
                 switch error.kind {
@@ -173,6 +180,13 @@ package struct S3Store: ObjectStore {
         throw ObjectStoreError(.unreachable, "\(method) \(path): \(problem)")
     }
 
+    /// A second more for each MiB sent, so that a slow line carries a large file too.
+    private func limits(_ bodyBytes: Int) -> HTTPLimits {
+        var limits = settings.limits
+        limits.total += .seconds(bodyBytes >> 20)
+        return limits
+    }
+
     /// Full jitter: callers that failed together do not come back together.
     private func pause(_ attempt: Int) async throws(ObjectStoreError) {
         let most = min(100 << min(attempt - 1, 10), 5_000)
@@ -183,22 +197,36 @@ package struct S3Store: ObjectStore {
         }
     }
 
-    private func currentCredentials() async throws(ObjectStoreError) -> S3Credentials {
+    private func currentCredentials(_ refused: S3Credentials?) async throws(ObjectStoreError) -> S3Credentials
+    {
         do {
-            return try await credentials()
+            return try await credentials(refused)
         } catch {
-            throw ObjectStoreError(.denied, "no credentials for \(base): \(error)")
+            let isTemporary = (error as? S3CredentialsError)?.isTemporary == true
+            throw ObjectStoreError(
+                isTemporary ? .unreachable : .denied,
+                "no credentials for \(base): \(error)"
+            )
         }
     }
 
     private func failure(_ method: String, _ key: String, _ response: HTTPResponse) -> ObjectStoreError {
         let detail = "\(method) \(key): \(response.status) \(S3Answer.words(response))"
         return switch response.status {
-        case 401, 403: ObjectStoreError(.denied, detail)
+        case 401, 403: ObjectStoreError(.denied, "\(detail)\(Self.advice(response))")
         case 404: ObjectStoreError(.invalid, "\(detail): create the bucket \(settings.bucket)")
         case 413, 507: ObjectStoreError(.noSpace, detail)
         case 500...: ObjectStoreError(.unreachable, detail)
         default: ObjectStoreError(.invalid, detail)
         }
+    }
+
+    private static func advice(_ response: HTTPResponse) -> String {
+        let words = S3Answer.words(response)
+        if words.hasPrefix("RequestTimeTooSkewed") { return "; set this machine's clock" }
+        if words.hasPrefix("SignatureDoesNotMatch") {
+            return "; check the secret key, and the region in the settings"
+        }
+        return ""
     }
 }

@@ -145,13 +145,37 @@ extension Settings {
             return
         }
         guard let engines = try root.reader("store", keys: ["s3"]),
-            let reader = try engines.reader("s3", keys: ["endpoint", "bucket", "region", "prefix"])
+            let reader = try engines.reader(
+                "s3",
+                keys: ["endpoint", "bucket", "region", "prefix", "style", "connections_max"]
+            )
         else { throw root.error("store", "expected folder, or s3: with its settings") }
-        guard let endpoint = try reader.url("endpoint") else { throw reader.error("endpoint", "is needed") }
-        var s3 = S3(endpoint: endpoint, bucket: try reader.required("bucket"))
-        s3.region = try reader.string("region") ?? s3.region
-        s3.prefix = reader.node("prefix")?.text ?? s3.prefix
+        guard let bucket = try Self.plain("bucket", reader, context) else {
+            throw reader.error("bucket", "is needed here")
+        }
+        guard bucket.utf8.count >= 3, bucket.utf8.allSatisfy(Self.isInBucketName) else {
+            throw reader.error("bucket", "expected 3 or more of a-z, 0-9, . and -")
+        }
+        var s3 = S3(bucket: bucket)
+        s3.endpoint = try reader.url("endpoint")
+        s3.region = try Self.plain("region", reader, context) ?? s3.region
+        s3.style = try reader.word("style", S3.Style.self)
+        s3.connectionsMax = try reader.integer("connections_max", in: 1...512) ?? s3.connectionsMax
+        if let prefix = reader.node("prefix")?.text, !prefix.isEmpty {
+            let folder = prefix.hasSuffix("/") ? String(prefix.dropLast()) : prefix
+            guard ObjectKey.isValid(folder), folder.utf8.count <= 100 else {
+                throw reader.error("prefix", "expected at most 100 of A-Z a-z 0-9 . _ ~ - and / between them")
+            }
+            s3.prefix = folder + "/"
+        }
         store = .s3(s3)
+    }
+
+    private static func isInBucketName(_ byte: UInt8) -> Bool {
+        switch byte {
+        case 0x30...0x39, 0x61...0x7A, UInt8(ascii: "."), UInt8(ascii: "-"): true
+        default: false
+        }
     }
 
     private mutating func takeModels(_ root: SettingsReader, _ context: SettingsContext) throws(SettingsError)

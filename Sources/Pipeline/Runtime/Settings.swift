@@ -17,10 +17,21 @@ package struct Settings: Sendable {
     }
 
     package struct S3: Sendable, Hashable {
-        package var endpoint: String
+        /// Where the bucket is named in a request.
+        package enum Style: String, Sendable, CaseIterable {
+            case path, host
+        }
+
+        /// `https://host[:port]`, without bucket; nil for AWS's own of the region.
+        package var endpoint: String?
         package var bucket: String
         package var region = "us-east-1"
+        /// Before every key; empty, or with a slash at its end.
         package var prefix = ""
+        /// Nil: by host on AWS, by path elsewhere.
+        package var style: Style?
+        /// Requests at a time.
+        package var connectionsMax = 64
     }
 
     package enum Model: Sendable {

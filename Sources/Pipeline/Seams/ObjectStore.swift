@@ -1,8 +1,10 @@
 /// Objects by key, with conditional writes, in S3's terms.
 ///
 /// Contract, held by a conformance suite: a put is atomic and durable once it returns; of any number of puts
-/// with `.absent` on one key exactly one is `.stored`; a get after a put sees it; lists are in rising byte
-/// order of the keys. Keys are 1…900 bytes of `A-Z a-z 0-9 . _ ~ % = - /`, no empty, `.` or `..` segment.
+/// with `.absent` on one key exactly one is `.stored`; a get after a put sees it; a list has each key once,
+/// and those of one folder (equal up to their last slash) in rising byte order. In which order folders come
+/// is the store's own (`b/1` may precede `b-1`), but it is fixed, and `after` goes on in it. Keys are 1…900
+/// bytes of `A-Z a-z 0-9 . _ ~ % = - /`, no empty, `.` or `..` segment.
 package protocol ObjectStore: Sendable {
     /// Nil when there is no such object.
     func get(_ key: String) async throws(ObjectStoreError) -> StoredObject?
@@ -15,7 +17,8 @@ package protocol ObjectStore: Sendable {
         if condition: PutCondition
     ) async throws(ObjectStoreError) -> PutResult
 
-    /// Keys that start with the prefix and come after `after`, in rising order, at most `limit` (1…1,000).
+    /// Keys that start with the prefix and come after `after`, in the store's order, at most `limit`
+    /// (1…1,000). `after` need not exist; then it must be in a folder that does.
     func list(
         prefix: String,
         after: String?,

@@ -10,6 +10,8 @@ struct TurnRun {
     let source: EventSource
     let keys: ConversationKeys
     let startedAt: Timestamp
+    /// One for this run of the turn, however often the store must be asked.
+    let attemptMark: String
     var machine: TurnProtocol
     var head: Slot?
     /// The slot last met on the way: another's, or ours from before.
@@ -27,6 +29,7 @@ struct TurnRun {
         source = stage.sources.source(of: record, event)
         keys = ConversationKeys(event.partitionkey)
         startedAt = stage.time.now()
+        attemptMark = stage.chance.identifier()
         mayBeJournaled = record.offset < assignment.freshFrom
         machine = TurnProtocol(
             offset: record.offset,
@@ -80,7 +83,13 @@ struct TurnRun {
         case .countAttempt(let turn):
             let most = stage.agent.settings.attemptsMax
             await stage.faults.reach(.attemptBefore)
-            let count = try await stage.store.countAttempt(turn: turn, of: keys, source: source, most: most)
+            let count = try await stage.store.countAttempt(
+                turn: turn,
+                of: keys,
+                source: source,
+                most: most,
+                mark: attemptMark
+            )
             await stage.faults.reach(.attemptAfter)
             return .attempts(count)
         case .execute(let turn, let attempt):

@@ -29,15 +29,22 @@ package struct TurnStore: Sendable {
     }
 
     /// Creates the first attempt mark that is not there yet; returns how many there are then.
+    ///
+    /// `mark`: unique to this call; a mark of ours whose response was lost is told from another's by it, or
+    /// one try would count as two.
     package func countAttempt(
         turn: Int64,
         of keys: ConversationKeys,
         source: EventSource,
-        most: Int
+        most: Int,
+        mark: String
     ) async throws(TurnFailure) -> Int {
+        let body = JSONValue.object(["mark": .string(mark)]).json
         for number in 1...max(most, 1) {
             let key = keys.attempt(turn: turn, source: source, number: number)
-            if try await create(key, Array("{}".utf8)) { return number }
+            if try await create(key, body) { return number }
+            let there = try await attempt { () async throws(ObjectStoreError) in try await objects.get(key) }
+            if there?.body == body { return number }
         }
         return most + 1
     }
