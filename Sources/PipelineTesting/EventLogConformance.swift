@@ -35,6 +35,9 @@ package struct EventLogConformance: Sendable {
             { try await $0.sharesAndTakesOver() }
         ),
         ("a member that lost its partitions commits nothing", { try await $0.fencesTheLate() }),
+        ("work of an earlier stay is not committed in a later one", { try await $0.forgetsEarlierStays() }),
+        ("what is done is remembered, in whatever pattern", { try await $0.remembersPatterns() }),
+        ("what was committed as output is consumed as input", { try await $0.chains() }),
         ("a paused partition is silent until it is resumed", { try await $0.pauses() }),
         ("a read waits for what comes", { try await $0.waits() }),
     ]
@@ -67,6 +70,16 @@ package struct EventLogConformance: Sendable {
         )
     }
 
+    /// All that is there once it is at least so many: what was committed may be readable a moment later.
+    private func all(_ topic: String, count: Int) async throws -> [LogRecord] {
+        for _ in 0..<500 {
+            let records = try await all(topic)
+            if records.count >= count { return records }
+            try await TimeSource.system.sleep(.milliseconds(20))
+        }
+        return try await all(topic)
+    }
+
     private func all(_ topic: String) async throws -> [LogRecord] {
         var records: [LogRecord] = []
         for (partition, bounds) in try await log.bounds(of: topic).enumerated() {
@@ -89,7 +102,7 @@ package struct EventLogConformance: Sendable {
             positions += try await log.append([record(topic, "key\(number % 5)", "\(number)")])
         }
         try expect(positions.count == 40, "\(positions.count) positions for 40 records")
-        let records = try await all(topic)
+        let records = try await all(topic, count: 40)
         try expect(records.count == 40, "\(records.count) of 40 records are there")
         for key in 0..<5 {
             let mine = records.filter { $0.key == Array("key\(key)".utf8) }
@@ -143,7 +156,7 @@ package struct EventLogConformance: Sendable {
             let offsets = batch.map(\.offset)
             try expect(offsets == offsets.sorted(), "an append's records are out of order: \(offsets)")
         }
-        let count = try await all(topic).count
+        let count = try await all(topic, count: 100).count
         try expect(count == 100, "\(count) of 100 records are there")
     }
 
@@ -201,7 +214,7 @@ extension EventLogConformance {
         }
         let done = try await probe.consumer.commit(completions)
         try expect(done.count == 30, "\(done.count) of 30 completions took effect")
-        let outputs = try await all(output)
+        let outputs = try await all(output, count: 30)
         try expect(outputs.count == 30, "\(outputs.count) of 30 outputs are there")
         await probe.consumer.leave()
         let progress = try await log.progress(of: "\(prefix)commit", in: input)
@@ -262,23 +275,119 @@ extension EventLogConformance {
         var successor = try await join(other, "late", input, "same-name")
         let theirs = try await successor.take(1, giveUp: late)
         let outputs = [NewRecord(topic: output, key: "k", value: [1])]
-        var lateDone: [Completion] = []
-        do throws(EventLogError) {
-            lateDone = try await late.consumer.commit(
-                mine.map { Completion(assignment: $0.assignment, offset: $0.record.offset, outputs: outputs) }
-            )
-        } catch {
-            try expect(error.kind == .fenced, "\(error)")
-        }
+        let lateDone = try await commitStubbornly(
+            mine.map { Completion(assignment: $0.assignment, offset: $0.record.offset, outputs: outputs) },
+            by: late
+        )
         try expect(lateDone.isEmpty, "a member that was replaced has committed")
         let done = try await successor.consumer.commit(
             theirs.map { Completion(assignment: $0.assignment, offset: $0.record.offset, outputs: outputs) }
         )
         try expect(done.count == 1, "the successor could not commit")
-        let count = try await all(output).count
+        let count = try await all(output, count: 1).count
         try expect(count == 1, "\(count) outputs of one record")
         await successor.consumer.leave()
         await late.consumer.leave()
+    }
+
+    /// Commits again for as long as the log asks for that.
+    private func commitStubbornly(_ completions: [Completion], by probe: GroupProbe) async throws
+        -> [Completion]
+    {
+        for _ in 0..<60 {
+            do throws(EventLogError) {
+                return try await probe.consumer.commit(completions)
+            } catch {
+                if error.kind == .fenced { return [] }
+                try expect(error.kind == .unavailable, "\(error)")
+            }
+            try await TimeSource.system.sleep(.milliseconds(500))
+        }
+        throw ConformanceFailure("\(probe.name): the commit was possible later for ever")
+    }
+
+    /// Every commit is refused that rests on an earlier stay, though the partition is this member's again.
+    private func forgetsEarlierStays() async throws {
+        let input = try await topic("stay", partitions: 1)
+        let output = try await topic("stay-output", partitions: 1)
+        _ = try await log.append([record(input, "key", "1")])
+        var first = try await join(log, "stay", input, "a")
+        let old = try await first.take(1)
+        await first.consumer.leave()
+        var second = try await join(other, "stay", input, "a")
+        let new = try await second.take(1)
+        let outputs = [NewRecord(topic: output, key: "k", value: [1])]
+        let mine = new.map {
+            Completion(assignment: $0.assignment, offset: $0.record.offset, outputs: outputs)
+        }
+        let stale = old.map {
+            Completion(assignment: $0.assignment, offset: $0.record.offset, outputs: outputs)
+        }
+        let done = try await commitStubbornly(stale + mine, by: second)
+        try expect(done.count == 1, "\(done.count) of one old and one new completion took effect")
+        let count = try await all(output, count: 1).count
+        try expect(count == 1, "\(count) outputs of one record")
+        await second.consumer.leave()
+    }
+
+    /// What is done is remembered offset by offset, over several commits and members.
+    private func remembersPatterns() async throws {
+        let input = try await topic("pattern", partitions: 1)
+        let count = 900
+        for start in stride(from: 0, to: count, by: 100) {
+            _ = try await log.append((start..<start + 100).map { record(input, "key\($0)", "\($0)") })
+        }
+        var done: Set<String> = []
+        for (round, name) in ["a", "b", "c"].enumerated() {
+            var probe = try await join(round % 2 == 0 ? log : other, "pattern", input, name)
+            let records = try await probe.take(count - done.count)
+            let values = records.map { String(decoding: $0.record.value, as: UTF8.self) }
+            try expect(Set(values).isDisjoint(with: done), "what was done came again")
+            try expect(Set(values).count == count - done.count, "records came twice, or not at all")
+            // Another pattern each time: multiples of 2, of 3, then the rest; in two commits.
+            let mine = zip(records, values).filter { (Int($0.1) ?? 1) % (round + 2) == 0 || round == 2 }
+            for half in [mine.prefix(mine.count / 2), mine.suffix(mine.count - mine.count / 2)] {
+                let completions = half.map {
+                    Completion(assignment: $0.0.assignment, offset: $0.0.record.offset, outputs: [])
+                }
+                let committed = try await probe.consumer.commit(completions)
+                try expect(
+                    committed.count == half.count,
+                    "\(committed.count) of \(half.count) were committed"
+                )
+            }
+            done.formUnion(mine.map(\.1))
+            await probe.consumer.leave()
+        }
+        try expect(done.count == count, "\(done.count) of \(count) records were done")
+    }
+
+    /// Outputs of transactions are input like any other, whatever else such a log keeps between them.
+    private func chains() async throws {
+        let input = try await topic("chain", partitions: 1)
+        let middle = try await topic("chain-middle", partitions: 1)
+        for number in 0..<20 { _ = try await log.append([record(input, "key\(number)", "\(number)")]) }
+        var first = try await join(log, "chain-first", input, "a")
+        for (assignment, found) in try await first.take(20) {
+            let outputs = [NewRecord(topic: middle, key: "out", value: found.value)]
+            let completion = Completion(assignment: assignment, offset: found.offset, outputs: outputs)
+            let done = try await first.consumer.commit([completion])
+            try expect(done.count == 1, "a commit in the chain had no effect")
+        }
+        await first.consumer.leave()
+        var second = try await join(other, "chain-second", middle, "a")
+        let records = try await second.take(20)
+        for (assignment, found) in records {
+            _ = try await second.consumer.commit([
+                Completion(assignment: assignment, offset: found.offset, outputs: [])
+            ])
+        }
+        let low = records.last?.assignment.progress.low ?? 0
+        let highest = records.map(\.record.offset).max() ?? 0
+        try expect(low > highest, "all is done up to \(highest), and the progress is at \(low)")
+        let stored = try await log.progress(of: "\(prefix)chain-second", in: middle)
+        try expect(stored[0].low > highest && stored[0].doneAbove.isEmpty, "stored: \(stored[0].low)")
+        await second.consumer.leave()
     }
 
     private func pauses() async throws {

@@ -17,6 +17,9 @@ package protocol EventLog: Sendable {
     /// Creates the topics that are missing. A topic that differs in partitions is refused, never changed.
     func prepare(_ topics: [Topic]) async throws(EventLogError)
 
+    /// How the topics differ from what `prepare` would create; nothing is changed.
+    func differences(_ topics: [Topic]) async throws(EventLogError) -> [TopicDifference]
+
     /// Stores the records, all or none; returns their positions, in order, once they are durable.
     ///
     /// An error of kind `.unavailable` does not say whether the records were stored.
@@ -49,6 +52,24 @@ package protocol EventLog: Sendable {
     func close() async
 }
 
+extension EventLog {
+    package func differences(_ topics: [Topic]) async throws(EventLogError) -> [TopicDifference] { [] }
+}
+
+package struct TopicDifference: Sendable, Hashable {
+    package let topic: String
+    package let setting: String
+    package let wanted: String
+    package let found: String
+
+    package init(topic: String, setting: String, wanted: String, found: String) {
+        self.topic = topic
+        self.setting = setting
+        self.wanted = wanted
+        self.found = found
+    }
+}
+
 /// A member of a group. One task calls `next` in a loop; `commit` may run beside it, one at a time.
 ///
 /// Exactly once: `commit` makes outputs visible and inputs done in one atomic step, and only while this
@@ -72,8 +93,16 @@ package protocol LogConsumer: Sendable {
     /// Gives up an assignment that `.revoked` announced, after the last commit for it.
     func release(_ assignments: [Assignment]) async
 
-    /// Gives up all partitions and leaves the group, so that others take over at once.
+    /// How old a commit should be before the next one begins: what is done meanwhile shares it.
+    var commitSpacing: Duration { get }
+
+    /// Gives up all partitions and leaves the group, so that others take over at once; a log that keeps a
+    /// member's partitions for its restart may hold them back for that time.
     func leave() async
+}
+
+extension LogConsumer {
+    package var commitSpacing: Duration { .zero }
 }
 
 package enum ConsumerEvent: Sendable {
