@@ -41,7 +41,7 @@ let package = Package(
         .executableTarget(
             name: "PenstockTool",
             dependencies: [
-                "Adapters", "Crypto", "Edge", "EmbeddedLog", "JSON", "LinuxSandbox", "Network",
+                "Adapters", "Crypto", "Edge", "EmbeddedLog", "JSON", "KafkaLog", "LinuxSandbox", "Network",
                 "Pipeline",
                 "Telemetry", "Topics", "YAML",
             ],
@@ -59,6 +59,7 @@ let package = Package(
         // Replaceable parts; none knows another.
         library("Adapters", "Crypto", "JSON", "Pipeline", "Telemetry", "Topics"),
         library("EmbeddedLog", "CLinux", "CSQLite", "Pipeline", "Telemetry", "Topics"),
+        library("KafkaLog", "CRDKafka", "JSON", "Pipeline", "Telemetry", "Topics"),
         library("LinuxSandbox", "CLinux", "CSandbox", "CSeccomp", "Pipeline", "Telemetry"),
         library("Edge", "CCurl", "CLinux", "JSON", "Network", "Pipeline", "Telemetry"),
 
@@ -87,6 +88,7 @@ let package = Package(
         debian("CCurl", pkgConfig: "libcurl", package: "libcurl4-openssl-dev"),
         debian("CLinux", package: "libc6-dev"),
         debian("COpenSSL", pkgConfig: "libcrypto", package: "libssl-dev"),
+        debian("CRDKafka", pkgConfig: "rdkafka", package: "librdkafka-dev"),
         debian("CSeccomp", pkgConfig: "libseccomp", package: "libseccomp-dev"),
         debian("CSQLite", pkgConfig: "sqlite3", package: "libsqlite3-dev"),
         debian("CYAML", pkgConfig: "yaml-0.1", package: "libyaml-dev"),
@@ -119,6 +121,7 @@ let package = Package(
         ),
         tests("InteropTests", "Adapters", "Edge", "JSON", "Pipeline", "PipelineTesting", "Topics"),
         tests("JSONTests", "JSON"),
+        tests("KafkaLogTests", "JSON", "KafkaLog", "Pipeline", "PipelineTesting", "Topics"),
         tests("LinuxSandboxTests", "LinuxSandbox", "Pipeline", "PipelineTesting"),
         tests("NetworkTests", "Network"),
         tests("PenstockToolTests", "JSON", "PenstockTool", "Pipeline", "PipelineTesting", "Topics"),

@@ -16,13 +16,14 @@ enum TidyRules {
         "Pipeline": ["Crypto", "JSON", "Telemetry", "Topics", "YAML"],
         "Adapters": ["Crypto", "JSON", "Pipeline", "Telemetry", "Topics"],
         "EmbeddedLog": ["CLinux", "CSQLite", "Pipeline", "Telemetry", "Topics"],
+        "KafkaLog": ["CRDKafka", "JSON", "Pipeline", "Telemetry", "Topics"],
         "LinuxSandbox": ["CLinux", "CSandbox", "CSeccomp", "Crypto", "Pipeline", "Telemetry"],
         "Edge": ["CCurl", "CLinux", "JSON", "Network", "Pipeline", "Telemetry"],
         "PipelineTesting": ["Crypto", "JSON", "Pipeline", "Telemetry", "Topics"],
         "PenstockTool": [
             "CLinux",
-            "Adapters", "Crypto", "Edge", "EmbeddedLog", "JSON", "LinuxSandbox", "Network", "Pipeline",
-            "Telemetry",
+            "Adapters", "Crypto", "Edge", "EmbeddedLog", "JSON", "KafkaLog", "LinuxSandbox", "Network",
+            "Pipeline", "Telemetry",
             "Topics", "YAML",
         ],
     ]

@@ -42,7 +42,7 @@ struct TidyTests {
 
     @Test("a C library enters one Swift target")
     func libraries() {
-        for library in ["CCurl", "COpenSSL", "CSandbox", "CSeccomp", "CSQLite", "CYAML"] {
+        for library in ["CCurl", "COpenSSL", "CRDKafka", "CSandbox", "CSeccomp", "CSQLite", "CYAML"] {
             let users = TidyRules.imports.filter { $0.value.contains(library) }.keys
 
             #expect(users.count == 1, "\(library) is used by \(users)")

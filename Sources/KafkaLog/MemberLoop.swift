@@ -1,0 +1,409 @@
+import CRDKafka
+import Glibc
+import Pipeline
+import Synchronization
+import Telemetry
+
+/// A member's thread: polls, rebalances, carries out what other tasks ask for.
+///
+/// librdkafka's callbacks come from within its polls, so they are on this thread too.
+final class MemberLoop: Sendable {
+    private struct Revocation {
+        let places: [TopicPartition]
+        var waiting: [Assignment]
+        let deadline: ContinuousClock.Instant
+    }
+
+    private struct Local {
+        /// Given by the group, and not begun yet: what is committed for them must be read first.
+        var assigning: [TopicPartition] = []
+        var retryAt: ContinuousClock.Instant?
+        var revocation: Revocation?
+        var wasAssigned = false
+        var areBrokersDown = false
+        var isClosing = false
+        var batches: [(assignment: Assignment, records: [LogRecord])] = []
+    }
+
+    private static let messagesMax = 500
+    private static let revokeWithin: Duration = .seconds(5)
+    private static let committedMilliseconds: Int32 = 5_000
+
+    private let consumer: KafkaConsumer
+    // Used by the member's thread only.
+    nonisolated(unsafe) private var local = Local()
+
+    init(_ consumer: KafkaConsumer) {
+        self.consumer = consumer
+    }
+
+    private var handle: KafkaHandle { consumer.handle }
+    private var isCooperative: Bool {
+        rd_kafka_rebalance_protocol(handle.pointer).map { String(cString: $0) } == "COOPERATIVE"
+    }
+
+    func run() {
+        while true {
+            let (commands, isLeaving) = consumer.state.withLock { state in
+                defer { state.commands = [] }
+                return (state.commands, state.isLeaving)
+            }
+            for command in commands { perform(command) }
+            if isLeaving { break }
+            endLateRevocation()
+            beginAssigned()
+            if consumer.buffer.isFull {
+                usleep(5_000)
+            } else {
+                drain(milliseconds: local.assigning.isEmpty ? 100 : 20)
+            }
+            if let fatal = handle.fatal {
+                let kind = KafkaError.kind(fatal.code)
+                let detail = KafkaError.error(fatal.code, consumer.membership.group, fatal.words).detail
+                consumer.buffer.setTrouble(EventLogError(kind == .fenced ? .fenced : .closed, detail))
+            }
+        }
+        close()
+    }
+
+    /// librdkafka 2.0.2 may hang or crash when it closes a consumer before its first assignment, or without a
+    /// coordinator: then the group learns by its session time-out.
+    private func close() {
+        local.isClosing = true
+        let mayDestroy = consumer.state.withLock { !$0.isCommitStuck }
+        let isOrderly = local.wasAssigned && !local.areBrokersDown && handle.fatal == nil
+        if isOrderly { rd_kafka_consumer_close(handle.pointer) }
+        consumer.state.withLock { state in
+            state.holdings = [:]
+            state.fence = nil
+        }
+        consumer.metrics.partitions.set(0)
+        // A commit that does not come back still uses the handle.
+        if mayDestroy { handle.destroy(isClosing: isOrderly) }
+    }
+
+    private func perform(_ command: KafkaConsumer.Command) {
+        switch command {
+        case .pause(let assignment): setPaused(assignment, true)
+        case .resume(let assignment): setPaused(assignment, false)
+        case .release(let assignments):
+            consumer.state.withLock { state in
+                for assignment in assignments
+                where state.holdings[assignment.partition]?.assignment === assignment {
+                    state.holdings[assignment.partition] = nil
+                }
+            }
+            guard var revocation = local.revocation else { return }
+            revocation.waiting.removeAll { waiting in assignments.contains { $0 === waiting } }
+            local.revocation = revocation
+            if revocation.waiting.isEmpty { endRevocation(revocation) }
+        }
+    }
+
+    /// Only a change is passed on: librdkafka 2.0.2 may go back when one resumes what is not paused.
+    private func setPaused(_ assignment: Assignment, _ isPaused: Bool) {
+        let place = assignment.partition
+        let isChange = consumer.state.withLock { state in
+            guard let holding = state.holdings[place], holding.assignment === assignment,
+                holding.isPaused != isPaused
+            else { return false }
+            state.holdings[place]?.isPaused = isPaused
+            return true
+        }
+        guard isChange else { return }
+        let list = PartitionList([place], offset: -1)
+        let code =
+            isPaused
+            ? rd_kafka_pause_partitions(handle.pointer, list.pointer)
+            : rd_kafka_resume_partitions(handle.pointer, list.pointer)
+        guard code != RD_KAFKA_RESP_ERR_NO_ERROR else { return }
+        consumer.logger.warning("Delivery not changed", metadata: [LogKeys.error: KafkaError.text(code)])
+    }
+}
+
+// Messages.
+extension MemberLoop {
+    private func drain(milliseconds: Int32) {
+        var count = 0
+        while let message = rd_kafka_consumer_poll(handle.pointer, count == 0 ? milliseconds : 0) {
+            take(UnsafePointer(message))
+            rd_kafka_message_destroy(message)
+            count += 1
+            if count == Self.messagesMax { break }
+        }
+        let batches = local.batches
+        local.batches = []
+        for batch in batches where !batch.records.isEmpty {
+            consumer.buffer.push(.records(batch.assignment, batch.records))
+        }
+    }
+
+    private func take(_ message: UnsafePointer<rd_kafka_message_t>) {
+        let place = KafkaRecords.place(of: message)
+        let offset = message.pointee.offset
+        switch message.pointee.err {
+        case RD_KAFKA_RESP_ERR_NO_ERROR:
+            let assignment = consumer.state.withLock { state -> Assignment? in
+                guard let holding = state.holdings[place], !holding.isRevoked, holding.assignment.isAlive,
+                    state.holdings[place]?.take(offset) == true
+                else { return nil }
+                return holding.assignment
+            }
+            guard let assignment else { return }
+            let record = KafkaRecords.record(message, in: place)
+            if local.batches.last?.assignment === assignment {
+                local.batches[local.batches.count - 1].records.append(record)
+            } else {
+                local.batches.append((assignment, [record]))
+            }
+            consumer.buffer.setTrouble(nil)
+        case RD_KAFKA_RESP_ERR__PARTITION_EOF:
+            consumer.state.withLock { $0.holdings[place]?.pass(to: offset) }
+            consumer.buffer.setTrouble(nil)
+        default: failed(message.pointee.err, "\(place): \(KafkaRecords.words(of: message))")
+        }
+    }
+
+    /// An error that librdkafka tells of by itself; it goes on trying.
+    func failed(_ code: rd_kafka_resp_err_t, _ words: String) {
+        let error = KafkaError.error(code, "group \(consumer.membership.group)", words)
+        switch code {
+        case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN: local.areBrokersDown = true
+        case RD_KAFKA_RESP_ERR__FATAL: break
+        default:
+            if error.kind == .denied || error.kind == .invalid { consumer.buffer.setTrouble(error) }
+        }
+        consumer.logger.warning("Consumer", metadata: [LogKeys.error: error.detail])
+    }
+
+    func statistics(_ json: [UInt8]) {
+        guard let statistics = KafkaStatistics(json) else { return }
+        if statistics.hasBroker { local.areBrokersDown = false }
+        let lag = consumer.state.withLock { state in
+            state.holdings.reduce(Int64(0)) { sum, entry in
+                guard let end = statistics.ends[entry.key] else { return sum }
+                let progress = entry.value.assignment.progress
+                return sum + max(0, end - progress.low - Int64(progress.doneAbove.count))
+            }
+        }
+        consumer.metrics.lag.set(Int(lag))
+    }
+}
+
+// Rebalances.
+extension MemberLoop {
+    func rebalance(_ code: rd_kafka_resp_err_t, _ list: UnsafePointer<rd_kafka_topic_partition_list_t>) {
+        let places = PartitionList.elements(list).map(\.place)
+        consumer.metrics.rebalances.increment()
+        guard !local.isClosing else { return unassign(places) }
+        switch code {
+        case RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS:
+            pin()
+            local.wasAssigned = true
+            consumer.buffer.setTrouble(nil)
+            if places.isEmpty {
+                assign([])
+            } else {
+                local.assigning = places
+                local.retryAt = nil
+            }
+        case RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS:
+            let begun = places.filter { !local.assigning.contains($0) }
+            local.assigning.removeAll { places.contains($0) }
+            if rd_kafka_assignment_lost(handle.pointer) != 0 {
+                lose(begun)
+                unassign(places)
+            } else {
+                pin()
+                revoke(places)
+            }
+        default:
+            consumer.logger.error("Rebalance failed", metadata: [LogKeys.error: KafkaError.text(code)])
+            local.assigning = []
+            lose(consumer.state.withLock { Array($0.holdings.keys) })
+            rd_kafka_assign(handle.pointer, nil)
+        }
+    }
+
+    /// An older one stays when there is none now: it fails closed.
+    private func pin() {
+        guard let fence = GroupMetadata(of: handle) else { return }
+        consumer.state.withLock { $0.fence = fence }
+    }
+
+    private func revoke(_ places: [TopicPartition]) {
+        let assignments = consumer.state.withLock { state in
+            for place in places { state.holdings[place]?.isRevoked = true }
+            return places.compactMap { state.holdings[$0]?.assignment }
+        }
+        let deadline = ContinuousClock.now + Self.revokeWithin
+        let revocation = Revocation(places: places, waiting: assignments, deadline: deadline)
+        guard !assignments.isEmpty else { return endRevocation(revocation) }
+        local.revocation = revocation
+        consumer.buffer.push(.revoked(assignments))
+    }
+
+    private func endLateRevocation() {
+        guard let revocation = local.revocation, ContinuousClock.now >= revocation.deadline else { return }
+        consumer.logger.warning(
+            "Partitions not released in time",
+            metadata: [
+                LogKeys.partitions: revocation.waiting.map { "\($0.partition)" }.joined(separator: " ")
+            ]
+        )
+        lose(revocation.waiting.map(\.partition))
+        endRevocation(revocation)
+    }
+
+    private func endRevocation(_ revocation: Revocation) {
+        local.revocation = nil
+        unassign(revocation.places)
+    }
+
+    private func lose(_ places: [TopicPartition]) {
+        let gone = consumer.state.withLock { state in
+            let gone = places.compactMap { state.holdings.removeValue(forKey: $0)?.assignment }
+            for assignment in gone { assignment.end() }
+            return gone
+        }
+        if let revocation = local.revocation {
+            local.revocation?.waiting = revocation.waiting.filter { waiting in
+                !gone.contains { $0 === waiting }
+            }
+        }
+        guard !gone.isEmpty else { return }
+        consumer.metrics.lost.increment(by: gone.count)
+        consumer.buffer.push(.lost(gone))
+    }
+
+    private func unassign(_ places: [TopicPartition]) {
+        // Eager: all partitions go, whatever is listed.
+        guard isCooperative, !places.isEmpty || !local.isClosing else {
+            rd_kafka_assign(handle.pointer, nil)
+            return countPartitions()
+        }
+        let list = PartitionList(places, offset: -1)
+        report(rd_kafka_incremental_unassign(handle.pointer, list.pointer))
+        countPartitions()
+    }
+
+    private func assign(_ offsets: [(place: TopicPartition, offset: Int64)]) {
+        let list = PartitionList(offsets)
+        if isCooperative {
+            report(rd_kafka_incremental_assign(handle.pointer, list.pointer))
+        } else {
+            let code = rd_kafka_assign(handle.pointer, list.pointer)
+            if code != RD_KAFKA_RESP_ERR_NO_ERROR { failed(code, "assign") }
+        }
+        countPartitions()
+    }
+
+    private func report(_ error: OpaquePointer?) {
+        guard let error = TransactionError(error, "assignment") else { return }
+        consumer.logger.error("Assignment refused", metadata: [LogKeys.error: error.eventLogError.detail])
+    }
+
+    private func countPartitions() {
+        consumer.metrics.partitions.set(consumer.state.withLock { $0.holdings.count })
+    }
+}
+
+// Beginning a stay.
+extension MemberLoop {
+    private func beginAssigned() {
+        let places = local.assigning
+        guard !places.isEmpty, local.retryAt.map({ $0 <= .now }) ?? true else { return }
+        do throws(EventLogError) {
+            let starts = try starts(of: places)
+            local.assigning = []
+            let assignments = starts.map { start in
+                Assignment(partition: start.place, progress: start.progress, freshFrom: start.freshFrom)
+            }
+            consumer.state.withLock { state in
+                for assignment in assignments {
+                    state.holdings[assignment.partition] = Holding(assignment)
+                }
+            }
+            assign(starts.map { ($0.place, $0.progress.low) })
+            consumer.buffer.push(.assigned(assignments))
+        } catch {
+            // A transaction of the former owner may be open: it ends within its time-out.
+            local.retryAt = .now + .milliseconds(200)
+            consumer.logger.warning("Partitions not begun yet", metadata: [LogKeys.error: error.detail])
+            if error.kind != .unavailable { consumer.buffer.setTrouble(error) }
+        }
+    }
+
+    private struct Start {
+        let place: TopicPartition
+        let progress: Progress
+        let freshFrom: Int64
+    }
+
+    private func starts(of places: [TopicPartition]) throws(EventLogError) -> [Start] {
+        let committed = try Self.committed(places, by: handle, group: consumer.membership.group)
+        let firsts = try KafkaAdmin.offsets(places, time: -2, by: handle)
+        let ends = try KafkaAdmin.offsets(places, time: -1, by: handle)
+        return places.enumerated().map { index, place in
+            let found = committed[place] ?? nil
+            let progress = Self.bounded(found, first: firsts[index], end: ends[index])
+            if let found, found.low > ends[index] {
+                consumer.logger.error(
+                    "Partition is shorter than what was done of it",
+                    metadata: [
+                        LogKeys.position: "\(place)@\(found.low)", "end": "\(ends[index])",
+                        LogKeys.reason: "acknowledged records were lost; going on at the end",
+                    ]
+                )
+            }
+            return Start(place: place, progress: progress, freshFrom: ends[index])
+        }
+    }
+
+    /// What retention has taken away was never handled and cannot be any more; what is above the end is done
+    /// by mistake, and will be other records.
+    static func bounded(_ committed: Progress?, first: Int64, end: Int64) -> Progress {
+        guard var progress = committed else { return Progress(low: first) }
+        if progress.low > end { return Progress(low: end) }
+        let above = progress.doneAbove
+        if let last = above.last, last >= end {
+            progress = Progress(low: progress.low)
+            for offset in above where offset < end { progress.finish(offset) }
+        }
+        progress.skip(to: first)
+        progress.settle()
+        return progress
+    }
+
+    /// Waits for open transactions on these offsets, some seconds at most. Nil where nothing is committed.
+    static func committed(_ places: [TopicPartition], by handle: KafkaHandle, group: String)
+        throws(EventLogError) -> [TopicPartition: Progress?]
+    {
+        let list = PartitionList(places, offset: -1)
+        let code = rd_kafka_committed(handle.pointer, list.pointer, committedMilliseconds)
+        guard code == RD_KAFKA_RESP_ERR_NO_ERROR else {
+            throw KafkaError.error(code, "committed offsets of group \(group)")
+        }
+        var found: [TopicPartition: Progress?] = [:]
+        for element in list.elements {
+            guard element.code == RD_KAFKA_RESP_ERR_NO_ERROR else {
+                throw KafkaError.error(element.code, "committed offset of \(element.place)")
+            }
+            found[element.place] = try progress(element, group)
+        }
+        return found
+    }
+
+    static func progress(_ element: PartitionList.Element, _ group: String) throws(EventLogError) -> Progress?
+    {
+        guard element.offset >= 0 else { return nil }
+        guard let progress = CommitMetadata.decode(element.metadata, low: element.offset) else {
+            throw EventLogError(
+                .corrupt,
+                "group \(group), \(element.place): the text committed beside offset \(element.offset) is not "
+                    + "this program's; set the group's offset anew with Kafka's own tool to go on from there"
+            )
+        }
+        return progress
+    }
+}

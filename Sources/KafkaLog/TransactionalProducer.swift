@@ -1,0 +1,170 @@
+import CRDKafka
+import Pipeline
+import Synchronization
+import Telemetry
+
+/// A producer that only writes in transactions, and is made anew when nothing else helps. For one thread,
+/// which may block for the transaction's time-out.
+final class TransactionalProducer: Sendable {
+    struct Failure: Error {
+        let error: EventLogError
+        /// The commit may have taken effect all the same.
+        let isOutcomeUnknown: Bool
+    }
+
+    /// Progress to be committed with the records.
+    struct Offsets: Sendable {
+        let entries: [(place: TopicPartition, progress: Progress)]
+        let fence: GroupMetadata
+    }
+
+    struct Entry: Sendable {
+        let record: NewRecord
+        var mark: DeliveryMark?
+    }
+
+    private static let initMilliseconds: Int32 = 10_000
+    private static let retriesMax = 200
+
+    private let id: String
+    private let settings: KafkaSettings
+    /// Whether records carry marks.
+    private let reports: Bool
+    private let handle = Mutex<KafkaHandle?>(nil)
+    private let metrics: TransactionMetrics
+    private let logger = Logger(label: "log.transactions")
+
+    init(_ id: String, _ settings: KafkaSettings, reports: Bool) {
+        self.id = id
+        self.settings = settings
+        self.reports = reports
+        metrics = TransactionMetrics(id)
+    }
+
+    /// Ends what a former producer of this name has left open, and shuts it out.
+    @discardableResult
+    func ready() throws(EventLogError) -> KafkaHandle {
+        if let handle = handle.withLock({ $0 }) { return handle }
+        let callbacks = KafkaHandle.Callbacks(delivery: reports ? DeliveryMark.delivered : nil)
+        let fresh = try KafkaHandle(.transactions(id), settings, callbacks)
+        for attempt in 1... {
+            let failed = TransactionError(
+                rd_kafka_init_transactions(fresh.pointer, Self.initMilliseconds),
+                "init_transactions of \(id)"
+            )
+            guard let failed else { break }
+            guard failed.remedy == .retry, attempt < 3 else {
+                fresh.destroy()
+                throw failed.eventLogError
+            }
+        }
+        handle.withLock { $0 = fresh }
+        return fresh
+    }
+
+    func poll() {
+        if let handle = handle.withLock({ $0 }) { rd_kafka_poll(handle.pointer, 0) }
+    }
+
+    func destroy() {
+        let old = handle.withLock { handle in
+            defer { handle = nil }
+            return handle
+        }
+        guard let old else { return }
+        // Their marks are told before the handle is gone.
+        rd_kafka_purge(old.pointer, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT)
+        for _ in 0..<20 where rd_kafka_outq_len(old.pointer) > 0 { rd_kafka_poll(old.pointer, 50) }
+        old.destroy()
+    }
+
+    /// Writes the records and the offsets in one transaction. After a failure everything is as before, but
+    /// for an unknown outcome, which the next `ready` has settled one way or the other.
+    func commit(_ entries: [Entry], _ offsets: Offsets?) throws(Failure) {
+        let handle: KafkaHandle
+        do throws(EventLogError) {
+            handle = try ready()
+        } catch {
+            throw Failure(error: error, isOutcomeUnknown: false)
+        }
+        do throws(TransactionError) {
+            try check(rd_kafka_begin_transaction(handle.pointer), "begin_transaction")
+            for entry in entries { try produce(entry, by: handle) }
+            if let offsets { try send(offsets, by: handle) }
+        } catch {
+            recover(handle, from: error)
+            throw Failure(error: error.eventLogError, isOutcomeUnknown: false)
+        }
+        do throws(TransactionError) {
+            try persist("commit_transaction") { rd_kafka_commit_transaction(handle.pointer, -1) }
+        } catch {
+            recover(handle, from: error)
+            throw Failure(error: error.eventLogError, isOutcomeUnknown: true)
+        }
+        metrics.committed.increment()
+    }
+
+    private func check(_ error: OpaquePointer?, _ call: String) throws(TransactionError) {
+        if let error = TransactionError(error, "\(call) of \(id)") { throw error }
+    }
+
+    /// Makes the call again as long as that is what its error asks for.
+    private func persist(_ call: String, _ body: () -> OpaquePointer?) throws(TransactionError) {
+        for attempt in 1... {
+            guard let error = TransactionError(body(), "\(call) of \(id)") else { return }
+            guard error.remedy == .retry, attempt < Self.retriesMax else { throw error }
+        }
+    }
+
+    private func produce(_ entry: Entry, by handle: KafkaHandle) throws(TransactionError) {
+        for attempt in 1... {
+            let code = KafkaRecords.produce(entry.record, by: handle, mark: entry.mark)
+            switch code {
+            case RD_KAFKA_RESP_ERR_NO_ERROR: return
+            case RD_KAFKA_RESP_ERR__QUEUE_FULL where attempt < Self.retriesMax:
+                rd_kafka_poll(handle.pointer, 20)
+            default: throw TransactionError(code, "a record for \(entry.record.topic)", remedy: .abort)
+            }
+        }
+    }
+
+    private func send(_ offsets: Offsets, by handle: KafkaHandle) throws(TransactionError) {
+        try persist("send_offsets_to_transaction") {
+            var list = PartitionList(offsets.entries.map { ($0.place, $0.progress.low) })
+            for (index, entry) in offsets.entries.enumerated() {
+                list.setMetadata(CommitMetadata.encode(entry.progress), at: index)
+            }
+            return rd_kafka_send_offsets_to_transaction(
+                handle.pointer,
+                list.pointer,
+                offsets.fence.pointer,
+                -1
+            )
+        }
+    }
+
+    private func recover(_ handle: KafkaHandle, from error: TransactionError) {
+        metrics.aborted(by: KafkaError.name(error.code))
+        logger.info(
+            "Transaction given up",
+            metadata: [
+                "transactions": id, LogKeys.error: error.eventLogError.detail,
+                "remedy": error.remedy.rawValue,
+            ]
+        )
+        if error.remedy != .recreate {
+            do throws(TransactionError) {
+                try persist("abort_transaction") { rd_kafka_abort_transaction(handle.pointer, -1) }
+                rd_kafka_poll(handle.pointer, 0)
+                return
+            } catch {
+                logger.warning(
+                    "Transaction not aborted in order",
+                    metadata: ["transactions": id, LogKeys.error: error.eventLogError.detail]
+                )
+            }
+        }
+        metrics.recreated.increment()
+        destroy()
+    }
+}

@@ -1,0 +1,36 @@
+import Foundation
+import KafkaLog
+import Pipeline
+import Testing
+
+/// The broker that the tests use: `PENSTOCK_TEST_KAFKA` names its bootstrap servers.
+enum KafkaBroker {
+    static let bootstrap: String? = {
+        guard let servers = ProcessInfo.processInfo.environment["PENSTOCK_TEST_KAFKA"], !servers.isEmpty
+        else {
+            print("NOT CHECKED: Kafka: PENSTOCK_TEST_KAFKA names no broker")
+            return nil
+        }
+        return servers
+    }()
+
+    static var isThere: Bool { bootstrap != nil }
+
+    /// A log of its own, under a name that no other has.
+    static func log(
+        _ instance: String = UUID().uuidString,
+        membership: KafkaSettings.Membership = .dynamic,
+        properties: [String: String] = [:]
+    ) throws -> KafkaLog {
+        let settings = KafkaSettings(
+            bootstrap: try #require(bootstrap),
+            instance: instance,
+            membership: membership,
+            properties: properties
+        )
+        return try KafkaLog(settings, chance: .system)
+    }
+
+    /// For topics and groups of one test.
+    static func prefix() -> String { "test-\(UUID().uuidString.prefix(8))." }
+}
