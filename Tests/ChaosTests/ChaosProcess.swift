@@ -61,6 +61,7 @@ final class ChaosProcess: @unchecked Sendable {
     /// Whether it was stopped by SIGSTOP.
     func waitForStop(seconds: Double) -> Bool {
         let state = ChaosWait.until(seconds: seconds) { () -> CInt? in
+            if let status = self.lock.withLock({ self.status }) { return status }
             var status: CInt = 0
             let found = waitpid(self.pid, &status, WNOHANG | WUNTRACED)
             guard found == self.pid else { return nil }

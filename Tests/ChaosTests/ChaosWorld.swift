@@ -67,9 +67,15 @@ final class ChaosWorld: @unchecked Sendable {
         echo "count is $((count + 1))"
         """
 
-    private static func write(_ text: String, _ path: String, mode: Int) throws {
-        try text.write(toFile: path, atomically: false, encoding: .utf8)
-        try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: path)
+    /// Closed on exec: a process of another test, started at this moment, would keep the script open for
+    /// writing, and nobody could run it.
+    private static func write(_ text: String, _ path: String, mode: mode_t) throws {
+        let file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode)
+        defer { Glibc.close(file) }
+        let bytes = Array(text.utf8)
+        guard file >= 0, Glibc.write(file, bytes, bytes.count) == bytes.count else {
+            throw ChaosFailure("\(path): \(String(cString: strerror(errno)))")
+        }
     }
 }
 
@@ -117,6 +123,37 @@ extension ChaosWorld {
 
     func kill(_ process: ChaosProcess) async throws {
         try await ChaosWait.blocking { _ = process.end(SIGKILL) }
+    }
+
+    func waitForStop(_ process: ChaosProcess) async throws {
+        let isStopped = try await ChaosWait.blocking { process.waitForStop(seconds: 60) }
+        guard isStopped else { throw ChaosFailure("it was to stop: \(process.errors.suffix(2_000))") }
+    }
+
+    /// Stops it wherever it is, until it gets SIGCONT, but not within a transaction of the embedded log: all
+    /// others would wait for that one. False when it has ended.
+    @discardableResult
+    func suspend(_ process: ChaosProcess) async throws -> Bool {
+        while true {
+            process.signal(SIGSTOP)
+            let isStopped = try await ChaosWait.blocking { process.waitForStop(seconds: 60) }
+            guard isStopped else { return false }
+            guard Self.holdsLog(process.pid) else { return true }
+            process.signal(SIGCONT)
+            try await Task.sleep(for: .milliseconds(2))
+        }
+    }
+
+    /// Whether the process has SQLite's lock for writing: byte 120 of the log's shared memory.
+    ///
+    /// Read from the kernel's list; a descriptor of that file, closed here, would give up our own locks.
+    static func holdsLog(_ pid: pid_t) -> Bool {
+        // Without the list no process is known to hold anything.
+        let locks = (try? String(contentsOfFile: "/proc/locks", encoding: .utf8)) ?? ""
+        return locks.split(separator: "\n").contains { line in
+            let words = line.split(separator: " ")
+            return words.contains("WRITE") && words.contains("\(pid)") && words.contains("120")
+        }
     }
 
     /// Asks it to stop in order.
