@@ -3,6 +3,9 @@ package struct TurnWorkspace: Sendable {
     /// The tree that the next skill finds; nil for no files.
     package var tree: String?
     private var folder: WorkspaceFolder?
+    /// The folder holds what its tree says. It does not from the moment somebody may run in it until what
+    /// that left is stored.
+    private var isClean = true
     private let folders: any WorkspaceFolders
     private let conversation: String
 
@@ -12,13 +15,17 @@ package struct TurnWorkspace: Sendable {
         self.folders = folders
     }
 
-    /// The folder's path, with the files of `tree` in it.
+    /// The folder's path, with the files of `tree` in it, to run something there.
     package mutating func open() async throws(TurnFailure) -> String {
-        if let folder, folder.tree == tree { return folder.path }
+        if let folder, isClean, folder.tree == tree {
+            isClean = false
+            return folder.path
+        }
         if let folder { await folders.discard(folder) }
         folder = nil
         let opened = try await folders.open(tree, for: conversation)
         folder = opened
+        isClean = false
         return opened.path
     }
 
@@ -30,6 +37,7 @@ package struct TurnWorkspace: Sendable {
         guard let folder else { return tree }
         let captured = try await folders.capture(folder)
         self.folder = captured
+        isClean = true
         return captured.tree
     }
 
@@ -44,7 +52,7 @@ package struct TurnWorkspace: Sendable {
     package mutating func close(keeping isKept: Bool) async {
         guard let folder else { return }
         self.folder = nil
-        if isKept, folder.tree == tree {
+        if isKept, isClean, folder.tree == tree {
             await folders.keep(folder, for: conversation)
         } else {
             await folders.discard(folder)
