@@ -54,6 +54,7 @@ package final class Runner: Sendable {
     private let logger: Logger
     private let stopping = Mutex<(isStopping: Bool, signals: AsyncStream<Signal>.Continuation?)>((false, nil))
     private let health = Mutex(Health(isReady: false, reason: "starting"))
+    private let rival = Mutex<EventLogError?>(nil)
 
     package struct Health: Sendable, Hashable {
         package var isReady: Bool
@@ -80,6 +81,9 @@ package final class Runner: Sendable {
 
     package var currentHealth: Health { health.withLock { $0 } }
 
+    /// Why `run` has returned though nobody stopped it: another process has this member's name.
+    package var wasReplaced: EventLogError? { rival.withLock { $0 } }
+
     /// Lets records in flight finish and be committed, leaves the group, and lets `run` return.
     package func stop() {
         stopping.withLock { state in
@@ -89,7 +93,7 @@ package final class Runner: Sendable {
     }
 
     /// Runs until `stop`, or until the task is cancelled; joins again whenever the group has shut this member
-    /// out.
+    /// out. Only a rival of the same name ends it: to join again would shut out the rival in turn, for ever.
     package func run() async {
         while !isDone {
             do throws(EventLogError) {
@@ -97,8 +101,13 @@ package final class Runner: Sendable {
                 let consumer = try await log.join(membership)
                 await faults.reach(.joinAfter)
                 setHealth(true, "consuming")
-                await serve(consumer)
+                let end = await serve(consumer)
                 await consumer.leave()
+                if let end, end.kind == .fenced, !isDone {
+                    rival.withLock { $0 = end }
+                    setHealth(false, end.detail)
+                    return
+                }
             } catch {
                 setHealth(false, error.detail)
                 logger.warning("Group not joined", metadata: [LogKeys.error: error.detail])
@@ -116,14 +125,15 @@ package final class Runner: Sendable {
         health.withLock { $0 = Health(isReady: isReady, reason: reason) }
     }
 
-    private func serve(_ consumer: any LogConsumer) async {
+    /// Returns what ended it, if anything but `stop` did.
+    private func serve(_ consumer: any LogConsumer) async -> EventLogError? {
         let (stream, signals) = AsyncStream.makeStream(of: Signal.self)
         stopping.withLock { state in
             state.signals = signals
             if state.isStopping { signals.yield(.stop) }
         }
-        await withTaskCancellationHandler {
-            await withDiscardingTaskGroup { group in
+        let end = await withTaskCancellationHandler {
+            await withDiscardingTaskGroup { group -> EventLogError? in
                 group.addTask { await self.poll(consumer, to: signals) }
                 var loop = Loop(dispatch: Dispatch(limits: self.settings.limits))
                 for await signal in stream {
@@ -135,12 +145,14 @@ package final class Runner: Sendable {
                 await consumer.leave()
                 await self.faults.reach(.leaveAfter)
                 group.cancelAll()
+                return loop.end
             }
         } onCancel: {
             signals.yield(.stopTimedOut)
         }
         stopping.withLock { $0.signals = nil }
         signals.finish()
+        return end
     }
 
     private struct Loop {
@@ -148,6 +160,7 @@ package final class Runner: Sendable {
         var isCommitting = false
         var isHeld = false
         var isOver = false
+        var end: EventLogError?
         var revoking: [Assignment] = []
         var newTimers: [(Duration, Signal)] = []
     }
@@ -162,6 +175,7 @@ package final class Runner: Sendable {
             loop.isCommitting = false
             await faults.reach(.bookBefore)
             take(result, &loop)
+            collect(for: consumer.commitSpacing, &loop)
             await faults.reach(.bookAfter)
         case .out(let error): end(error, &loop)
         case .retryCommit: loop.isHeld = false
@@ -216,9 +230,17 @@ package final class Runner: Sendable {
         }
     }
 
+    /// What finishes in the time after a commit shares the next one.
+    private func collect(for spacing: Duration, _ loop: inout Loop) {
+        guard !loop.isHeld, spacing > .zero else { return }
+        loop.isHeld = true
+        loop.newTimers.append((spacing, .retryCommit))
+    }
+
     private func end(_ error: EventLogError, _ loop: inout Loop) {
         logger.warning("Out of the group", metadata: [LogKeys.error: error.detail])
         loop.isOver = true
+        loop.end = error
     }
 
     /// The record goes on with what its stage says in place of outputs that the log can never store; when
