@@ -20,6 +20,16 @@ final class GroupMetadata: Sendable {
         self.generation = generation
     }
 
+    private init(_ pointer: OpaquePointer) {
+        self.pointer = pointer
+        generation = -1
+    }
+
+    /// Of nobody, which a broker takes from anybody: for tests that break this rule.
+    static func open(_ group: String) -> GroupMetadata? {
+        rd_kafka_consumer_group_metadata_new(group).map { GroupMetadata($0) }
+    }
+
     deinit {
         rd_kafka_consumer_group_metadata_destroy(pointer)
     }

@@ -6,7 +6,9 @@ import Topics
 
 /// Blocking calls about topics, groups and offsets, on a consumer handle without a group. For one thread.
 final class KafkaAdmin: Sendable {
-    static let timeoutMilliseconds: Int32 = 10_000
+    static let timeoutMilliseconds: Int32 = 5_000
+    /// For what the brokers have to do first, as creating topics.
+    private static let workMilliseconds: Int32 = 15_000
 
     let handle: KafkaHandle
     private let bootstrap: String
@@ -267,14 +269,14 @@ extension KafkaAdmin {
     ) throws(EventLogError) -> OpaquePointer {
         let options = rd_kafka_AdminOptions_new(handle.pointer, operation)
         defer { rd_kafka_AdminOptions_destroy(options) }
-        rd_kafka_AdminOptions_set_request_timeout(options, Self.timeoutMilliseconds, nil, 0)
+        rd_kafka_AdminOptions_set_request_timeout(options, Self.workMilliseconds, nil, 0)
         if operation == RD_KAFKA_ADMIN_OP_CREATETOPICS {
-            rd_kafka_AdminOptions_set_operation_timeout(options, Self.timeoutMilliseconds, nil, 0)
+            rd_kafka_AdminOptions_set_operation_timeout(options, Self.workMilliseconds, nil, 0)
         }
         let queue = rd_kafka_queue_new(handle.pointer)
         defer { rd_kafka_queue_destroy(queue) }
         start(options, queue)
-        guard let event = rd_kafka_queue_poll(queue, Self.timeoutMilliseconds + 5_000) else {
+        guard let event = rd_kafka_queue_poll(queue, Self.workMilliseconds + 5_000) else {
             throw unanswered(RD_KAFKA_RESP_ERR__TIMED_OUT, what)
         }
         let code = rd_kafka_event_error(event)

@@ -34,6 +34,7 @@ final class KafkaConsumer: LogConsumer {
     let metrics: MemberMetrics
     let logger = Logger(label: "log.group")
     let over = Gate()
+    let faults: FaultPoints
     private let check: @Sendable ([NewRecord]) async throws(EventLogError) -> Void
     private let producer: TransactionalProducer
     private let commits: JobThread<@Sendable () -> Void>
@@ -46,15 +47,18 @@ final class KafkaConsumer: LogConsumer {
     init(
         _ membership: GroupMembership,
         _ settings: KafkaSettings,
+        _ faults: FaultPoints,
         check: @escaping @Sendable ([NewRecord]) async throws(EventLogError) -> Void
     ) throws(EventLogError) {
         self.membership = membership
+        self.faults = faults
         self.check = check
         metrics = MemberMetrics(group: membership.group)
         let producer = TransactionalProducer(
             "\(membership.group)-\(membership.member)",
             settings,
-            reports: false
+            reports: false,
+            faults: faults
         )
         self.producer = producer
         // First of all: it ends the transaction that a killed predecessor has left open.
@@ -174,7 +178,10 @@ extension KafkaConsumer {
                 "\(completion.assignment.partition)@\(completion.offset): too far ahead"
             )
         }
-        return try await commits.run { [self] () throws(EventLogError) in try commitNow(completions) }
+        await faults.reach(.beginBefore)
+        let done = try await commits.run { [self] () throws(EventLogError) in try commitNow(completions) }
+        await faults.reach(.commitAfter)
+        return done
     }
 
     private struct Plan {
@@ -189,7 +196,9 @@ extension KafkaConsumer {
             var plan = Plan()
             plan.taken = completions.filter { completion in
                 completion.assignment.isAlive
-                    && state.holdings[completion.assignment.partition]?.assignment === completion.assignment
+                    && completion.assignment.isSame(
+                        as: state.holdings[completion.assignment.partition]?.assignment
+                    )
             }
             for completion in plan.taken {
                 plan.offsets[completion.assignment.partition, default: []].append(completion.offset)
@@ -197,7 +206,7 @@ extension KafkaConsumer {
             plan.entries = plan.offsets.sorted { $0.key < $1.key }.compactMap { place, offsets in
                 state.holdings[place].map { (place, $0.progress(finishing: offsets)) }
             }
-            plan.fence = state.fence
+            plan.fence = faults.breaks(.noFence) ? .open(membership.group) : state.fence
             return plan
         }
     }
@@ -224,7 +233,8 @@ extension KafkaConsumer {
         }
         state.withLock { state in
             for (place, offsets) in plan.offsets
-            where plan.taken.contains(where: { $0.assignment === state.holdings[place]?.assignment }) {
+            where plan.taken.contains(where: { $0.assignment.isSame(as: state.holdings[place]?.assignment) })
+            {
                 state.holdings[place]?.finish(offsets)
             }
         }

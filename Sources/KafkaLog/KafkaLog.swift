@@ -10,6 +10,7 @@ package final class KafkaLog: EventLog {
     package let recordBytesMax = 1_000_000
     let settings: KafkaSettings
     let chance: ChanceSource
+    let faults: FaultPoints
     let logger = Logger(label: "log")
     private let admin: KafkaAdmin
     private let control: JobThread<@Sendable () -> Void>
@@ -26,7 +27,12 @@ package final class KafkaLog: EventLog {
     }
 
     /// Contacts no broker yet; throws when a property is wrong.
-    package init(_ settings: KafkaSettings, chance: ChanceSource) throws(EventLogError) {
+    package init(
+        _ settings: KafkaSettings,
+        chance: ChanceSource,
+        faults: FaultPoints = .none
+    ) throws(EventLogError) {
+        self.faults = faults
         try KafkaProperties.check(settings.properties)
         // Some values are looked at only when a client is made: better now than when a group is joined.
         for use in settings.properties.isEmpty ? [] : KafkaProperties.Use.samples {
@@ -46,6 +52,11 @@ package final class KafkaLog: EventLog {
             end: { admin.destroy() }
         )
         readers = KafkaReaders(settings)
+    }
+
+    /// Of the library that is loaded, which may be newer than the one that was built against.
+    package static var libraryVersion: String {
+        rd_kafka_version_str().map { String(cString: $0) } ?? "unknown"
     }
 
     /// Known once `prepare` has returned: the cluster's id, and the stamp that the first topic was created
@@ -159,7 +170,7 @@ package final class KafkaLog: EventLog {
         )
         do throws(EventLogError) {
             let consumer = try await joining.run { [self] () throws(EventLogError) in
-                try KafkaConsumer(membership, settings) { outputs throws(EventLogError) in
+                try KafkaConsumer(membership, settings, faults) { outputs throws(EventLogError) in
                     try await self.check(outputs)
                 }
             }

@@ -317,7 +317,12 @@ extension MemberLoop {
             let starts = try starts(of: places)
             local.assigning = []
             let assignments = starts.map { start in
-                Assignment(partition: start.place, progress: start.progress, freshFrom: start.freshFrom)
+                Assignment(
+                    partition: start.place,
+                    progress: start.progress,
+                    freshFrom: start.freshFrom,
+                    faults: consumer.faults
+                )
             }
             consumer.state.withLock { state in
                 for assignment in assignments {

@@ -31,10 +31,12 @@ final class TransactionalProducer: Sendable {
     /// Whether records carry marks.
     private let reports: Bool
     private let handle = Mutex<KafkaHandle?>(nil)
+    private let faults: FaultPoints
     private let metrics: TransactionMetrics
     private let logger = Logger(label: "log.transactions")
 
-    init(_ id: String, _ settings: KafkaSettings, reports: Bool) {
+    init(_ id: String, _ settings: KafkaSettings, reports: Bool, faults: FaultPoints = .none) {
+        self.faults = faults
         self.id = id
         self.settings = settings
         self.reports = reports
@@ -89,8 +91,14 @@ final class TransactionalProducer: Sendable {
         }
         do throws(TransactionError) {
             try check(rd_kafka_begin_transaction(handle.pointer), "begin_transaction")
+            faults.strike(.beginAfter)
+            faults.strike(.produceBefore)
             for entry in entries { try produce(entry, by: handle) }
+            faults.strike(.produceAfter)
+            faults.strike(.offsetsBefore)
             if let offsets { try send(offsets, by: handle) }
+            faults.strike(.offsetsAfter)
+            faults.strike(.commitBefore)
         } catch {
             recover(handle, from: error)
             throw Failure(error: error.eventLogError, isOutcomeUnknown: false)
@@ -132,7 +140,8 @@ final class TransactionalProducer: Sendable {
         try persist("send_offsets_to_transaction") {
             var list = PartitionList(offsets.entries.map { ($0.place, $0.progress.low) })
             for (index, entry) in offsets.entries.enumerated() {
-                list.setMetadata(CommitMetadata.encode(entry.progress), at: index)
+                let progress = faults.breaks(.noBitmap) ? Progress(low: entry.progress.low) : entry.progress
+                list.setMetadata(CommitMetadata.encode(progress), at: index)
             }
             return rd_kafka_send_offsets_to_transaction(
                 handle.pointer,
