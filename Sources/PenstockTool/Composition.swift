@@ -3,8 +3,10 @@ import Crypto
 import Edge
 import EmbeddedLog
 import Glibc
+import KafkaLog
 import LinuxSandbox
 import Pipeline
+import Telemetry
 import Topics
 
 /// The one place that wires names to objects.
@@ -19,27 +21,61 @@ struct Composition: Sendable {
     let live = LiveFeed()
     let faults: FaultPoints
 
-    init(_ settings: Settings) async throws {
+    private let place: MemberPlace?
+
+    /// `role`: of a process that serves; it gets a name of its own that outlives it, and waits for a log that
+    /// does not answer yet, until `isStopping` says otherwise.
+    init(
+        _ settings: Settings,
+        role: String? = nil,
+        isStopping: @Sendable () -> Bool = { true }
+    ) async throws {
         self.settings = settings
         faults = try FaultArming.points()
         guard mkdir(settings.data, 0o700) == 0 || errno == EEXIST else {
             throw Failure("the data folder \(settings.data): \(String(cString: strerror(errno)))")
         }
+        place = try role.map { try MemberPlace(settings, role: $0) }
+        let name = place?.name ?? "\(MemberPlace.hostName)-tool-\(getpid())"
+        identity = WorkerIdentity(name: name, version: Penstock.version)
         switch settings.log {
         case .embedded:
             log = try EmbeddedLog(folder: "\(settings.data)/log", time: time, chance: chance, faults: faults)
-        case .kafka: throw UsageError("log: kafka: this version has the embedded log only; set log: embedded")
+        case .kafka(let kafka):
+            log = try KafkaLog(KafkaSettings(kafka, instance: name), chance: chance, faults: faults)
         }
         store = try FaultArming.store(Self.store(settings, time: time, chance: chance))
+        let topics = Catalog.topics.map { $0.prefixed(settings.topicPrefix) }
+        try await Self.prepare(topics, on: log, time, isStopping)
         sources = SourceNaming(prefix: settings.topicPrefix, log: log.identity)
-        identity = WorkerIdentity(name: "\(Self.hostName)-\(getpid())", version: Penstock.version)
-        try await log.prepare(Catalog.topics.map { $0.prefixed(settings.topicPrefix) })
     }
 
-    private static var hostName: String {
-        var name = [CChar](repeating: 0, count: 65)
-        gethostname(&name, name.count - 1)
-        return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    /// Every few seconds again while the log does not answer.
+    private static func prepare(
+        _ topics: [Topic],
+        on log: any EventLog,
+        _ time: TimeSource,
+        _ isStopping: @Sendable () -> Bool
+    ) async throws {
+        while true {
+            do throws(EventLogError) {
+                return try await log.prepare(topics)
+            } catch {
+                guard error.kind == .unavailable, !isStopping() else { throw error }
+                Logger(label: "penstock").warning(
+                    "Waiting for the log",
+                    metadata: [LogKeys.error: error.detail]
+                )
+            }
+            for _ in 0..<10 where !isStopping() { try await time.sleep(.milliseconds(200)) }
+        }
+    }
+
+    /// The consumer group of that name. Two installations on one Kafka differ in their prefixes.
+    func group(_ name: String) -> String {
+        let prefix =
+            settings.topicPrefix.hasSuffix(".") ? settings.topicPrefix.dropLast() : settings.topicPrefix[...]
+        return prefix.isEmpty ? "penstock-\(name)" : "\(prefix)-\(name)"
     }
 
     func full(_ topic: Topic) -> String { settings.topicPrefix + topic.name }
@@ -126,7 +162,7 @@ extension Composition {
             live: live,
             faults: faults
         )
-        return runner("penstock-workers", EventsTopic.topic, stage)
+        return runner(group("workers"), EventsTopic.topic, stage)
     }
 
     func egress() -> Runner {
@@ -144,7 +180,7 @@ extension Composition {
             time: time,
             chance: chance
         )
-        return runner("penstock-egress", RepliesTopic.topic, stage)
+        return runner(group("egress"), RepliesTopic.topic, stage)
     }
 
     private func runner(_ group: String, _ topic: Topic, _ stage: any RecordStage) -> Runner {

@@ -54,7 +54,7 @@ enum DoctorCommand {
             findings += skills(settings)
             findings += await models(settings, mayCall: !invocation.has("offline"))
         }
-        findings.append(kafkaLibrary())
+        findings += await kafka(settings)
         for finding in await SandboxDiagnosis.examine((settings ?? Settings()).sandbox.linux) {
             findings.append(
                 Finding(
@@ -151,32 +151,5 @@ enum DoctorCommand {
                 )
             ]
         }
-    }
-
-    /// Loaded by name, as a program linked against it would.
-    private static func kafkaLibrary() -> Finding {
-        guard let library = dlopen("librdkafka.so.1", RTLD_LAZY) else {
-            return Finding(
-                id: "librdkafka",
-                isGood: false,
-                isNeeded: false,
-                seen: "not there",
-                meaning: "needed for log: kafka; the embedded log does without",
-                cure: "apt-get install librdkafka-dev"
-            )
-        }
-        defer { dlclose(library) }
-        typealias VersionFunction = @convention(c) () -> UnsafePointer<CChar>?
-        let version = dlsym(library, "rd_kafka_version_str").flatMap {
-            // The symbol's type is librdkafka's documented one.
-            unsafeBitCast($0, to: VersionFunction.self)()
-        }
-        return Finding(
-            id: "librdkafka",
-            isGood: true,
-            isNeeded: false,
-            seen: version.map { String(cString: $0) } ?? "there",
-            meaning: ""
-        )
     }
 }

@@ -4,6 +4,7 @@ import Edge
 import Glibc
 import Network
 import Pipeline
+import Synchronization
 import Telemetry
 
 /// `penstock run`, and each role alone.
@@ -38,17 +39,19 @@ enum RunCommand {
         var settings = try SettingsFile.load(invocation)
         settings.port = UInt16(try invocation.integer("port", in: 0...65_535, default: Int(settings.port)))
         let stop = StopSignal()
-        let composition = try await Composition(settings)
+        let role = invocation.command.name
+        let composition = try await Composition(settings, role: role) { stop.isRaised }
         try await composition.probeStore()
         let service = try await Service(composition, roles: roles)
-        try await service.run(until: stop)
-        return 0
+        return try await service.run(until: stop)
     }
 }
 
 /// SIGTERM and SIGINT, as something to wait for.
 final class StopSignal: Sendable {
     private let stream: AsyncStream<Void>
+    private let continuation: AsyncStream<Void>.Continuation
+    private let flag: Flag
     // Kept alive; the sources only yield.
     nonisolated(unsafe) private let sources: [any DispatchSourceSignal]
 
@@ -58,13 +61,33 @@ final class StopSignal: Sendable {
             bufferingPolicy: .bufferingNewest(1)
         )
         self.stream = stream
+        self.continuation = continuation
+        let flag = Flag()
+        self.flag = flag
         sources = [SIGTERM, SIGINT].map { number in
             signal(number, SIG_IGN)
             let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
-            source.setEventHandler { @Sendable in continuation.yield() }
+            source.setEventHandler { @Sendable in
+                flag.raise()
+                continuation.yield()
+            }
             source.resume()
             return source
         }
+    }
+
+    private final class Flag: Sendable {
+        private let isUp = Atomic<Bool>(false)
+        var isRaised: Bool { isUp.load(ordering: .acquiring) }
+        func raise() { isUp.store(true, ordering: .releasing) }
+    }
+
+    var isRaised: Bool { flag.isRaised }
+
+    /// As a signal would.
+    func raise() {
+        flag.raise()
+        continuation.yield()
     }
 
     func wait() async {
@@ -109,7 +132,8 @@ private struct Service {
         }
     }
 
-    func run(until stop: StopSignal) async throws {
+    /// Returns the exit status: 1 when another process took this one's place.
+    func run(until stop: StopSignal) async throws -> Int32 {
         await check()
         let port: UInt16
         do {
@@ -126,8 +150,12 @@ private struct Service {
         )
         announce(port)
         await withTaskGroup { group in
-            if let worker { group.addTask { await worker.run() } }
-            if let egress { group.addTask { await egress.run() } }
+            for runner in [worker, egress].compactMap(\.self) {
+                group.addTask {
+                    await runner.run()
+                    if runner.wasReplaced != nil { stop.raise() }
+                }
+            }
             let background = Task {
                 await withTaskGroup { group in
                     group.addTask { await tailReplies() }
@@ -146,6 +174,12 @@ private struct Service {
         }
         await composition.log.close()
         logger.info("Stopped")
+        guard let rival = worker?.wasReplaced ?? egress?.wasReplaced else { return 0 }
+        Terminal.complain(
+            "another process runs under this one's name \(composition.identity.name), and has its "
+                + "place: give each process a worker.member of its own, or none (\(rival.detail))"
+        )
+        return 1
     }
 
     private func announce(_ port: UInt16) {
@@ -163,6 +197,7 @@ private struct Service {
             do {
                 try await feed.run()
             } catch {
+                guard !Task.isCancelled else { return }
                 logger.warning("Replies can not be followed now", metadata: [LogKeys.error: "\(error)"])
             }
             // Cancelled: the loop's condition sees it.

@@ -17,6 +17,29 @@ struct SettingsTests {
         return try Settings(try YAML.parse(Array(text.utf8), .strict), context)
     }
 
+    @Test("Kafka's properties may be secrets, read once; what is no member's name is refused")
+    func kafka() throws {
+        let text = """
+            log: { kafka: { bootstrap: "a:1,b:2", prefix: "acme.", membership: dynamic,
+                            properties: { sasl.password: env:PASSWORD } } }
+            worker: { member: env:POD }
+            """
+
+        let settings = try read(text, environment: ["PASSWORD": "p", "POD": "pod-3"])
+        let missing = #expect(throws: SettingsError.self) { try read(text, environment: ["POD": "pod-3"]) }
+        let badName = #expect(throws: SettingsError.self) { try read("worker: { member: 'a b' }") }
+
+        guard case .kafka(let kafka) = settings.log else {
+            Issue.record("\(settings.log)")
+            return
+        }
+        #expect(kafka.bootstrap == "a:1,b:2" && kafka.membership == .dynamic)
+        #expect(kafka.properties == ["sasl.password": "p"])
+        #expect(settings.topicPrefix == "acme." && settings.member == "pod-3")
+        #expect(missing?.description.contains("sasl.password") == true)
+        #expect(badName?.description.contains("worker.member") == true)
+    }
+
     @Test("without a file the defaults are one process in one folder, without a model")
     func defaults() throws {
         let settings = try read("")

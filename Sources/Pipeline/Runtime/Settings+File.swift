@@ -70,7 +70,7 @@ extension Settings {
         try takeModels(reader, context)
         try takeChannels(reader, context)
         try takeAgent(reader)
-        try takeWorkers(reader)
+        try takeWorkers(reader, context)
     }
 
     /// Any text may be `env:NAME` or `file:PATH`; where it is no secret it is read once.
@@ -119,18 +119,26 @@ extension Settings {
             return
         }
         guard let engines = try root.reader("log", keys: ["kafka"]),
-            let reader = try engines.reader("kafka", keys: ["bootstrap", "prefix", "properties"])
+            let reader = try engines.reader(
+                "kafka",
+                keys: ["bootstrap", "prefix", "membership", "properties"]
+            )
         else { throw root.error("log", "expected embedded, or kafka: with its settings") }
         guard let bootstrap = try Self.plain("bootstrap", reader, context) else {
             throw reader.error("bootstrap", "is needed: the brokers, as host:port,host:port")
         }
         var kafka = Kafka(bootstrap: bootstrap)
         topicPrefix = try reader.string("prefix") ?? topicPrefix
+        kafka.membership = try reader.word("membership", Kafka.Membership.self) ?? kafka.membership
         for entry in reader.node("properties")?.entries ?? [] {
             guard let key = entry.key.text, let value = entry.value.text else {
                 throw reader.error("properties", "expected librdkafka's names and values")
             }
-            kafka.properties[key] = value
+            do throws(SecretError) {
+                kafka.properties[key] = try context.secret(value).value()
+            } catch {
+                throw reader.error("properties", "\(key): \(error.detail)")
+            }
         }
         log = .kafka(kafka)
     }
@@ -285,11 +293,32 @@ extension Settings {
         if let apology = reader.node("apology")?.text { agent.apology = apology }
     }
 
-    private mutating func takeWorkers(_ root: SettingsReader) throws(SettingsError) {
-        if let reader = try root.reader("worker", keys: ["turns_max", "queued_max", "stop_within"]) {
+    /// What Kafka takes for a member's name.
+    private static func isName(_ text: String) -> Bool {
+        text.utf8.count <= 100
+            && text.utf8.allSatisfy { byte in
+                switch byte {
+                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                    UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "_"),
+                    UInt8(ascii: "-"):
+                    true
+                default: false
+                }
+            }
+    }
+
+    private mutating func takeWorkers(_ root: SettingsReader, _ context: SettingsContext)
+        throws(SettingsError)
+    {
+        if let reader = try root.reader("worker", keys: ["turns_max", "queued_max", "stop_within", "member"])
+        {
             turnsMax = try reader.integer("turns_max", in: 1...100_000) ?? turnsMax
             queuedBytesMax = try reader.bytes("queued_max", in: (1 << 20)...(8 << 30)) ?? queuedBytesMax
             stopWithin = try reader.duration("stop_within", in: .seconds(1)...(.seconds(3_600))) ?? stopWithin
+            member = try Self.plain("member", reader, context)
+            if let member, !Self.isName(member) {
+                throw reader.error("member", "expected at most 100 of A-Z a-z 0-9 . _ -")
+            }
         }
         if let reader = try root.reader("egress", keys: ["attempts_max", "when_unsure"]) {
             deliveryAttemptsMax = try reader.integer("attempts_max", in: 1...100) ?? deliveryAttemptsMax

@@ -6,7 +6,12 @@ package struct Settings: Sendable {
     }
 
     package struct Kafka: Sendable, Hashable {
+        package enum Membership: String, Sendable, CaseIterable {
+            case `static`, dynamic
+        }
+
         package var bootstrap: String
+        package var membership = Membership.static
         /// Handed to librdkafka as they are.
         package var properties: [String: String] = [:]
     }
@@ -97,6 +102,9 @@ package struct Settings: Sendable {
     /// Turns at a time.
     package var turnsMax = 256
     package var queuedBytesMax = 64 << 20
+    /// First part of the process's name among its peers; nil for the host's name, with a number that is free
+    /// in the data folder.
+    package var member: String?
     package var deliveryAttemptsMax = 10
     package var resendsWhenUnsure = true
     package var stopWithin: Duration = .seconds(20)
