@@ -64,7 +64,7 @@ let package = Package(
         library("Edge", "CCurl", "CLinux", "JSON", "Network", "Pipeline", "Telemetry"),
 
         // What happens to an event.
-        library("Pipeline", "Crypto", "JSON", "Telemetry", "Topics", "YAML"),
+        library("Pipeline", "Compression", "Crypto", "JSON", "Telemetry", "Topics", "YAML"),
 
         // Foundations.
         .target(
@@ -76,6 +76,7 @@ let package = Package(
         ),
         library("JSON"),
         library("YAML", "CYAML"),
+        library("Compression", "CZstd"),
         library("Crypto", "COpenSSL"),
         library("Network", "CLinux", "Crypto"),
         library("Telemetry"),
@@ -92,6 +93,7 @@ let package = Package(
         debian("CSeccomp", pkgConfig: "libseccomp", package: "libseccomp-dev"),
         debian("CSQLite", pkgConfig: "sqlite3", package: "libsqlite3-dev"),
         debian("CYAML", pkgConfig: "yaml-0.1", package: "libyaml-dev"),
+        debian("CZstd", pkgConfig: "libzstd", package: "libzstd-dev"),
 
         // Tests.
         library("PipelineTesting", "Crypto", "JSON", "Pipeline", "Telemetry", "Topics"),
@@ -106,6 +108,7 @@ let package = Package(
             "Pipeline",
             "Topics"
         ),
+        tests("CompressionTests", "Compression"),
         tests("CryptoTests", "Crypto"),
         tests("EdgeTests", "Edge", "JSON", "Network", "Pipeline"),
         tests("EmbeddedLogTests", "EmbeddedLog", "Pipeline", "PipelineTesting", "Topics"),

@@ -18,12 +18,14 @@ package enum TurnOutcome: String, JSONOpenEnum {
     case noted
     /// The event was given up.
     case dead
+    /// No event: the conversation begins from a turn of another.
+    case forked
     case unknown
 }
 
 package struct TurnRecord: TopicMessage {
     package static let schemaName = "turn"
-    package static let schemaVersion = "1.0"
+    package static let schemaVersion = "1.1"
 
     package var conversation = ""
     package var turn: Int64 = 0
@@ -38,6 +40,11 @@ package struct TurnRecord: TopicMessage {
     package var sealedAt = Timestamp(milliseconds: 0)
     package var worker = ""
     package var version = ""
+    package var putID: String?
+    package var log: String?
+    package var change: JSONRaw?
+    package var changeRef: String?
+    package var forkedFrom: TurnReference?
 
     package init() {}
 
@@ -58,6 +65,33 @@ package struct TurnRecord: TopicMessage {
             .required("sealed_at", \.sealedAt, "When it was decided."),
             .defaulted("worker", \.worker, "Who ran it."),
             .defaulted("version", \.version, "The program's version."),
+            .optional("put_id", \.putID, "Random, one for each try to decide this turn."),
+            .optional("log", \.log, "Identity of the log that the events are on."),
+            .optional(
+                "change",
+                \.change,
+                "What the turn changed in the conversation's state: enough to make it from the state before."
+            ),
+            .optional("change_ref", \.changeRef, "Key of the change in the object store, when it is large."),
+            .optional("forked_from", \.forkedFrom, "The turn of another conversation that this begins from."),
+        ]
+    )
+}
+
+package struct TurnReference: JSONObjectCoded, Hashable {
+    package var conversation = ""
+    package var turn: Int64 = 0
+    package var stateHash = ""
+
+    package init() {}
+
+    package static let fields = JSONFields<TurnReference>(
+        title: "TurnReference",
+        doc: "A turn of a conversation.",
+        [
+            .required("conversation", \.conversation, "The conversation's key."),
+            .required("turn", \.turn, "The turn."),
+            .required("state_hash", \.stateHash, "SHA-256 of the state it left."),
         ]
     )
 }

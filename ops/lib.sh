@@ -6,7 +6,7 @@ cd "$root" || exit 1
 
 # Debian's packages: libraries with their headers, and the programs that skills use.
 packages=(
-    libcurl4-openssl-dev libsqlite3-dev libssl-dev libyaml-dev libseccomp-dev librdkafka-dev
+    libcurl4-openssl-dev libsqlite3-dev libssl-dev libyaml-dev libseccomp-dev librdkafka-dev libzstd-dev
     pkg-config bash coreutils python3 curl jq git openssl
 )
 

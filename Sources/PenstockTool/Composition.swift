@@ -145,6 +145,7 @@ extension Composition {
                 limits: settings.agent.skillLimits
             )
         )
+        let recovery = ConversationRecovery(log: log, topicPrefix: settings.topicPrefix, store: store)
         let stage = TurnStage(
             agent: Agent(model: try Self.model(settings), tools: tools, settings: settings.agent),
             store: store,
@@ -160,7 +161,8 @@ extension Composition {
             time: time,
             chance: chance,
             live: live,
-            faults: faults
+            faults: faults,
+            restore: { conversation throws(TurnFailure) in try await recovery.restore(conversation) }
         )
         return runner(group("workers"), EventsTopic.topic, stage)
     }

@@ -31,7 +31,7 @@ enum ConversationsCommand {
         {
             let prefix = key.split(separator: "/").prefix(3).joined(separator: "/")
             after = "\(prefix)/~"
-            guard let slot = try await newest(below: prefix, composition, store) else { continue }
+            guard let slot = try await store.newest(ConversationKeys(prefix: prefix)) else { continue }
             if invocation.isJSON {
                 Terminal.json([
                     "conversation": .string(slot.state.conversation), "turn": .integer(slot.state.turn),
@@ -48,18 +48,6 @@ enum ConversationsCommand {
             }
         }
         return 0
-    }
-
-    private static func newest(
-        below prefix: String,
-        _ composition: Composition,
-        _ store: TurnStore
-    ) async throws -> Slot? {
-        let found = try await composition.store.list(prefix: "\(prefix)/t/", after: nil, limit: 1)
-        guard let key = found.entries.first?.key, let object = try await composition.store.get(key) else {
-            return nil
-        }
-        return try Slot(json: object.body)
     }
 
     private static func show(_ invocation: Invocation) async throws -> Int32 {

@@ -171,6 +171,11 @@ private struct PlainFolders: WorkspaceFolders {
     }
 
     func capture(_ folder: WorkspaceFolder) async throws(TurnFailure) -> WorkspaceFolder { folder }
+    func carried(
+        from before: String?,
+        to after: String
+    ) async throws(TurnFailure) -> (blobs: [CarriedBlob], left: Int) { ([], 0) }
+
     func keep(_ folder: WorkspaceFolder, for conversation: String) async {}
     func discard(_ folder: WorkspaceFolder) async {}
 }

@@ -6,7 +6,13 @@ import Topics
 
 /// A turn stage on a store in memory, for one conversation.
 struct TurnBench {
-    let store: MemoryStore
+    let objects: any ObjectStore
+    /// The store, where it is the memory's own.
+    var store: MemoryStore {
+        guard let store = objects as? MemoryStore else { preconditionFailure("\(objects)") }
+        return store
+    }
+
     let clock = TestClock.hasty()
     let model: ScriptedModel
     let stage: TurnStage
@@ -18,7 +24,7 @@ struct TurnBench {
 
     /// `store`: another bench's, to be its successor.
     init(
-        store: MemoryStore = MemoryStore(),
+        store: any ObjectStore = MemoryStore(),
         worker: String = "worker-a",
         settings change: (inout AgentSettings) -> Void = { _ in },
         skills: SkillCatalog = SkillCatalog(),
@@ -26,7 +32,7 @@ struct TurnBench {
         folders: any WorkspaceFolders = NoFolders(),
         _ model: ScriptedModel
     ) {
-        self.store = store
+        objects = store
         self.model = model
         var settings = AgentSettings()
         change(&settings)
@@ -132,6 +138,11 @@ struct NoFolders: WorkspaceFolders {
     }
 
     func capture(_ folder: WorkspaceFolder) async throws(TurnFailure) -> WorkspaceFolder { folder }
+    func carried(
+        from before: String?,
+        to after: String
+    ) async throws(TurnFailure) -> (blobs: [CarriedBlob], left: Int) { ([], 0) }
+
     func keep(_ folder: WorkspaceFolder, for conversation: String) async {}
     func discard(_ folder: WorkspaceFolder) async {}
 }

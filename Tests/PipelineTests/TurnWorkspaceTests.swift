@@ -79,6 +79,11 @@ private final class CountingFolders: WorkspaceFolders {
         return WorkspaceFolder(path: folder.path, tree: "tree-\(number)")
     }
 
+    func carried(
+        from before: String?,
+        to after: String
+    ) async throws(TurnFailure) -> (blobs: [CarriedBlob], left: Int) { ([], 0) }
+
     func keep(_ folder: WorkspaceFolder, for conversation: String) async {
         state.withLock { $0.kept.append(folder.path) }
     }

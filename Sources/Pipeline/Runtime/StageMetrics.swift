@@ -29,6 +29,7 @@ struct TurnMetrics: Sendable {
     let duplicates = Counter("penstock_turn_duplicates_total", help: "Events that were delivered twice.")
     let dead = Counter("penstock_turn_dead_total", help: "Events given up.")
     let parked = Counter("penstock_turn_store_waits_total", help: "Waits for the object store.")
+    let damaged = Counter("penstock_turn_damaged_total", help: "Stored turns that were not what was put.")
     let undecodable = Counter("penstock_turn_undecodable_total", help: "Records that are not events.")
 }
 

@@ -1,3 +1,4 @@
+import JSON
 import Telemetry
 import Topics
 
@@ -39,7 +40,7 @@ extension TurnRun {
             switch error.kind {
             case .transient: return .failed(.transient)
             case .throttled: return .failed(.throttled)
-            case .permanent: return .failed(.permanent)
+            case .permanent, .unreadable: return .failed(.permanent)
             case .store, .abandoned: throw error
             }
         }
@@ -84,8 +85,18 @@ extension TurnRun {
         steps: [TurnStep],
         outcome: TurnOutcome
     ) async throws(TurnFailure) -> Slot {
+        let before = head?.state ?? ConversationState(conversation: event.partitionkey)
+        var change = StateChange(from: before, to: draft.state, seen: [event.dedupekey])
         var state = draft.state
-        try await stage.store.sealOldEntries(of: &state, window: stage.agent.settings.transcript, in: keys)
+        let window = stage.agent.settings.transcript
+        change.sealed = try await stage.store.sealOldEntries(of: &state, window: window, in: keys)
+        if let tree = state.workspace, tree != before.workspace {
+            (change.files, change.filesLeft) = try await stage.folders.carried(
+                from: before.workspace,
+                to: tree
+            )
+        }
+        if state.turn % StateChange.wholeEvery == 0 { change.state = state }
         var builder = SlotBuilder(
             event: event,
             source: source,
@@ -96,7 +107,17 @@ extension TurnRun {
             putID: stage.chance.identifier()
         )
         if !draft.reply.isEmpty { builder.reply(draft.reply, turn: state.turn) }
-        return builder.slot(state: state, outcome: outcome, steps: steps, usage: draft.usage)
+        let bytes = change.json
+        let isInline = bytes.count <= StateChange.inlineBytesMax
+        let reference = isInline ? nil : ConversationKeys.blob(try await stage.store.putBlob(bytes))
+        return builder.slot(
+            state: state,
+            outcome: outcome,
+            steps: steps,
+            usage: draft.usage,
+            change: isInline ? change : nil,
+            changeRef: reference
+        )
     }
 
     func deadSlot(turn: Int64, reason: TurnProtocol.GiveUp, attempts: Int) async -> Slot {
@@ -135,6 +156,16 @@ extension TurnRun {
                 at: stage.time.now()
             )
         )
-        return builder.slot(state: draft.state, outcome: .dead, steps: [], usage: draft.usage)
+        // What was said in it may be too large for the record beside its dead letter; then this turn can be
+        // rebuilt from the letter's payload by hand only.
+        let change = StateChange(from: before, to: draft.state, seen: [event.dedupekey])
+        let isInline = change.json.count <= StateChange.inlineBytesMax / 2
+        return builder.slot(
+            state: draft.state,
+            outcome: .dead,
+            steps: [],
+            usage: draft.usage,
+            change: isInline ? change : nil
+        )
     }
 }

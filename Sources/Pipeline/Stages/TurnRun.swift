@@ -78,7 +78,12 @@ struct TurnRun {
             await stage.faults.reach(.loadAfter)
             return .loaded(head.map(seen(asHead:)))
         case .read(let turn):
-            met = turn == head?.state.turn ? head : try await stage.store.slot(turn, of: keys)
+            met =
+                turn == head?.state.turn
+                ? head
+                : try await readable { () async throws(TurnFailure) in
+                    try await stage.store.slot(turn, of: keys)
+                }
             return .read(met.map(seen(asMet:)))
         case .countAttempt(let turn):
             let most = stage.agent.settings.attemptsMax
@@ -117,7 +122,23 @@ struct TurnRun {
 
     private func loadHead() async throws(TurnFailure) -> Slot? {
         if let cached = stage.heads.head(event.partitionkey, under: assignment) { return cached }
-        return try await stage.store.newest(keys)
+        return try await readable { () async throws(TurnFailure) in try await stage.store.newest(keys) }
+    }
+
+    /// Reads; where what is read is damaged, once more after the log has restored it.
+    private func readable(
+        _ read: () async throws(TurnFailure) -> Slot?
+    ) async throws(TurnFailure) -> Slot? {
+        do throws(TurnFailure) {
+            return try await read()
+        } catch {
+            guard error.kind == .unreadable else { throw error }
+            stage.metrics.damaged.increment()
+            stage.logger.error("Stored turn damaged", metadata: [LogKeys.error: error.detail])
+            guard try await stage.restore(event.partitionkey) else { throw error }
+            stage.logger.warning("Stored turn restored from the log", metadata: [LogKeys.error: error.detail])
+            return try await read()
+        }
     }
 
     private func seen(asHead slot: Slot) -> TurnProtocol.Head {

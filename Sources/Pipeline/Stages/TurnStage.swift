@@ -15,6 +15,8 @@ package struct TurnStage: RecordStage {
     let live: LiveFeed
     let heads: HeadCache
     let faults: FaultPoints
+    /// Restores a conversation's newest slots from the log; false when the log does not have them.
+    let restore: @Sendable (_ conversation: String) async throws(TurnFailure) -> Bool
     let metrics = TurnMetrics()
     let logger = Logger(label: "turn")
 
@@ -27,9 +29,11 @@ package struct TurnStage: RecordStage {
         time: TimeSource,
         chance: ChanceSource,
         live: LiveFeed,
-        faults: FaultPoints = .none
+        faults: FaultPoints = .none,
+        restore: @escaping @Sendable (String) async throws(TurnFailure) -> Bool = { _ in false }
     ) {
         self.faults = faults
+        self.restore = restore
         self.agent = agent
         self.store = TurnStore(store)
         self.folders = folders
@@ -57,7 +61,7 @@ package struct TurnStage: RecordStage {
         do throws(TurnFailure) {
             return try await turn.finish()
         } catch {
-            guard error.kind == .permanent else { return nil }
+            guard error.kind == .permanent || error.kind == .unreadable else { return nil }
             // The conversation's own state cannot be read: the event is kept whole where a person finds it.
             logger.error(
                 "Turn not possible",

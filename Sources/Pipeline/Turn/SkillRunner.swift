@@ -118,8 +118,17 @@ package struct SkillRunner: Sendable {
         in workspace: inout TurnWorkspace
     ) async throws(TurnFailure) -> SkillResult {
         var run = run
-        run.workspace = try await workspace.open()
         var result = SkillResult()
+        do throws(TurnFailure) {
+            run.workspace = try await workspace.open()
+        } catch {
+            guard case .unreadable = error.kind else { throw error }
+            // The conversation goes on without them; its state names them still, so that a repair finds them.
+            result.ending = "failed"
+            result.errors = "The conversation's files can not be read: \(error.detail)"
+            result.workspace = workspace.tree
+            return result
+        }
         do throws(SandboxError) {
             let outcome = try await sandbox.run(run) { _, _ in }
             result = Self.result(of: outcome)

@@ -7,7 +7,8 @@ package import Topics
 /// It is the fence (only one worker can create it), the snapshot (`state`), and the history. `outbox` is what
 /// the turn has to say; it becomes visible with the log's transaction, and only there.
 package struct Slot: JSONObjectCoded, Hashable {
-    package static let format = 1
+    /// 1: plain JSON, without `forkedFrom`, and turn records without what changed. 2: compressed.
+    package static let format = 2
 
     package var format = Slot.format
     package var outcome = TurnOutcome.unknown
@@ -16,6 +17,8 @@ package struct Slot: JSONObjectCoded, Hashable {
     package var positions: [String: Int64] = [:]
     /// Hash of the state before, nil for the first turn.
     package var previous: String?
+    /// The turn that this conversation begins from, for the first slot of a fork.
+    package var forkedFrom: TurnReference?
     package var state = ConversationState()
     package var stateHash = ""
     package var outbox: [OutboxRecord] = []
@@ -37,6 +40,7 @@ package struct Slot: JSONObjectCoded, Hashable {
             .required("events", \.events, "The events it answered."),
             .required("positions", \.positions, "The highest offset applied, by source partition."),
             .optional("previous", \.previous, "Hash of the state before."),
+            .optional("forked_from", \.forkedFrom, "The turn of another conversation that this begins from."),
             .required("state", \.state, "The state it left."),
             .required("state_hash", \.stateHash, "SHA-256 of the state, canonical JSON, hex."),
             .required("outbox", \.outbox, "What it has to say."),
@@ -47,6 +51,16 @@ package struct Slot: JSONObjectCoded, Hashable {
             .required("sealed_at", \.sealedAt, "When it was decided."),
         ]
     )
+}
+
+extension Slot {
+    /// As this version would have written it.
+    var upcast: Slot {
+        var slot = self
+        // From 1 to 2 every new field may be missing: there were no forks.
+        slot.format = Slot.format
+        return slot
+    }
 }
 
 /// A record to be appended, kept in a slot. Its value is canonical JSON.
@@ -90,6 +104,11 @@ package struct ConversationKeys: Sendable, Hashable {
         prefix = "c/\(hash.prefix(8))/\(name)"
     }
 
+    /// Of a conversation found by listing: `c/<hash>/<name>`.
+    package init(prefix: String) {
+        self.prefix = prefix
+    }
+
     package var slots: String { "\(prefix)/t/" }
 
     /// Newer turns sort first, so that one listing of one key finds the newest.
@@ -102,8 +121,13 @@ package struct ConversationKeys: Sendable, Hashable {
 
     /// The turn of a slot's key.
     package func turn(ofSlot key: String) -> Int64? {
-        guard key.hasPrefix(slots) else { return nil }
-        let digits = key.dropFirst(slots.count)
+        key.hasPrefix(slots) ? Self.turn(ofSlot: key) : nil
+    }
+
+    /// The turn of a slot's key, whosever it is.
+    package static func turn(ofSlot key: String) -> Int64? {
+        guard let start = key.lastIndex(of: "/"), key[..<start].hasSuffix("/t") else { return nil }
+        let digits = key[key.index(after: start)...]
         guard digits.utf8.count == 20, digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else {
             return nil
         }

@@ -1,3 +1,4 @@
+import JSON
 package import Topics
 
 /// Puts a turn's slot together: state, replies, turn record, all from what was decided.
@@ -52,11 +53,14 @@ package struct SlotBuilder: Sendable {
         others.append(OutboxRecord(topic: DeadLettersTopic.topic.name, key: letter.recordKey, value: letter))
     }
 
+    /// `change`: nil when it is too large for the record; then `changeRef` names it.
     package func slot(
         state: ConversationState,
         outcome: TurnOutcome,
         steps: [TurnStep],
-        usage: TurnUsage
+        usage: TurnUsage,
+        change: StateChange?,
+        changeRef: String? = nil
     ) -> Slot {
         var slot = slot
         slot.outcome = outcome
@@ -76,6 +80,10 @@ package struct SlotBuilder: Sendable {
         record.sealedAt = slot.sealedAt
         record.worker = worker.name
         record.version = worker.version
+        record.putID = slot.putID
+        record.log = source.log
+        record.change = change.map { JSONRaw($0) }
+        record.changeRef = changeRef
         let key = event.partitionkey
         slot.outbox =
             replies.map { OutboxRecord(topic: RepliesTopic.topic.name, key: key, value: $0) }
@@ -85,19 +93,16 @@ package struct SlotBuilder: Sendable {
 }
 
 extension TurnStore {
-    /// Seals the oldest entries into a segment when the newest have become too many.
+    /// Seals the oldest entries into a segment when the newest have become too many; returns how many.
     package func sealOldEntries(
         of state: inout ConversationState,
         window: TranscriptWindow,
         in keys: ConversationKeys
-    ) async throws(TurnFailure) {
+    ) async throws(TurnFailure) -> Int {
         let excess = window.excess(of: state.entries)
-        guard excess > 0 else { return }
-        var segment = TranscriptSegment()
-        segment.first = state.entryCount - Int64(state.entries.count)
-        segment.previous = state.segment
-        segment.entries = Array(state.entries.prefix(excess))
-        state.segment = try await putSegment(segment, in: keys)
-        state.entries.removeFirst(excess)
+        guard excess > 0 else { return 0 }
+        let (key, segment) = state.sealOldest(excess, in: keys)
+        try await putSegment(segment, at: key)
+        return excess
     }
 }

@@ -19,6 +19,8 @@ package final class StoredWorkspaces: WorkspaceFolders {
     private let keptMax: Int
     private let chance: ChanceSource
     private let kept = Mutex<(folders: [String: Kept], order: UInt64)>(([:], 0))
+    // Trees and small files just stored, so that a warm conversation reads nothing of them.
+    private let cache = BlobCache(bytesMax: 8 << 20)
 
     /// `base`: created when it is not there; what is in it from before is removed.
     /// `keptMax`: folders kept between turns.
@@ -64,9 +66,20 @@ package final class StoredWorkspaces: WorkspaceFolders {
         return folder
     }
 
+    private func blob(_ hash: String) async throws(TurnFailure) -> [UInt8] {
+        if let bytes = cache.bytes(hash) { return bytes }
+        let bytes = try await store.blob(hash)
+        cache.insert(bytes, as: hash)
+        return bytes
+    }
+
+    private func tree(_ hash: String) async throws -> WorkspaceTree {
+        try WorkspaceTree(json: try await blob(hash))
+    }
+
     private func restore(_ tree: String, into path: String) async throws {
         let store = store
-        let parsed = try WorkspaceTree(json: try await store.blob(tree))
+        let parsed = try await self.tree(tree)
         try await WorkspaceRestore(limits: limits).restore(parsed, into: path) { hash in
             try await store.blob(hash)
         }
@@ -74,19 +87,48 @@ package final class StoredWorkspaces: WorkspaceFolders {
 
     package func capture(_ folder: WorkspaceFolder) async throws(TurnFailure) -> WorkspaceFolder {
         do {
-            let store = store
+            let (store, cache) = (store, cache)
             var known: Set<String> = []
-            if let tree = folder.tree { known = try WorkspaceTree(json: try await store.blob(tree)).blobs }
+            if let tree = folder.tree { known = try await self.tree(tree).blobs }
             let result = try await WorkspaceCapture(limits: limits).capture(folder.path, known: known) {
-                _,
+                hash,
                 bytes in
                 _ = try await store.putBlob(bytes)
+                if bytes.count <= CarriedBlob.bytesMax { cache.insert(bytes, as: hash) }
             }
             guard !result.tree.entries.isEmpty else { return WorkspaceFolder(path: folder.path, tree: nil) }
             let body = result.tree.json
             let hash = SHA256.hex(body)
             if hash != folder.tree { _ = try await store.putBlob(body) }
+            cache.insert(body, as: hash)
             return WorkspaceFolder(path: folder.path, tree: hash)
+        } catch {
+            throw Self.failure(error)
+        }
+    }
+
+    package func carried(
+        from before: String?,
+        to after: String
+    ) async throws(TurnFailure) -> (blobs: [CarriedBlob], left: Int) {
+        do {
+            let tree = try await tree(after)
+            var old: Set<String> = []
+            if let before { old = try await self.tree(before).blobs }
+            var new: [(hash: String, size: Int)] = [(after, try await blob(after).count)]
+            for entry in tree.entries {
+                guard case .file(_, let size, let hash) = entry.node, old.insert(hash).inserted else {
+                    continue
+                }
+                new.append((hash, size))
+            }
+            var blobs: [CarriedBlob] = []
+            var room = CarriedBlob.turnBytesMax
+            for (hash, size) in new where size <= room && (size <= CarriedBlob.bytesMax || hash == after) {
+                room -= size
+                blobs.append(CarriedBlob(sha256: hash, bytes: try await blob(hash)))
+            }
+            return (blobs, new.count - blobs.count)
         } catch {
             throw Self.failure(error)
         }
@@ -122,52 +164,13 @@ package final class StoredWorkspaces: WorkspaceFolders {
         case let error as TurnFailure: return error
         case let error as WorkspaceError:
             switch error.kind {
-            case .limit, .invalid, .corrupt: return TurnFailure(.permanent, error.detail)
+            case .limit, .invalid: return TurnFailure(.permanent, error.detail)
+            case .corrupt: return TurnFailure(.unreadable, error.detail)
             case .inaccessible: return TurnFailure(.store, error.detail)
             }
         case let error as JSONError:
-            return TurnFailure(.permanent, "the workspace's tree is not readable: \(error)")
+            return TurnFailure(.unreadable, "the workspace's tree is not readable: \(error)")
         default: return TurnFailure(.store, "\(error)")
-        }
-    }
-}
-
-/// Removes a folder that a skill may have filled, whatever it holds, by descriptors: no link is followed.
-enum WorkspaceRemoval {
-    private static let depthMax = 4_096
-
-    static func remove(_ path: String) {
-        empty(AT_FDCWD, path, depth: 0)
-        rmdir(path)
-    }
-
-    private static func empty(_ parent: CInt, _ name: String, depth: Int) {
-        guard depth < depthMax else { return }
-        let folder = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-        guard folder >= 0, let stream = fdopendir(folder) else { return }
-        defer { closedir(stream) }
-        // A skill may have taken our right to write away; it is our folder all the same.
-        fchmod(folder, 0o700)
-        while let entry = readdir(stream) {
-            var bytes = withUnsafeBytes(of: &entry.pointee.d_name) {
-                Array($0.prefix { $0 != 0 }.map { CChar(bitPattern: $0) })
-            }
-            bytes.append(0)
-            guard bytes != [0x2E, 0], bytes != [0x2E, 0x2E, 0] else { continue }
-            guard unlinkat(folder, bytes, 0) != 0, errno == EISDIR || errno == EPERM else { continue }
-            emptyEntry(folder, bytes, depth: depth + 1)
-            unlinkat(folder, bytes, AT_REMOVEDIR)
-        }
-    }
-
-    /// By its bytes: names that skills make need not be text.
-    private static func emptyEntry(_ parent: CInt, _ name: [CChar], depth: Int) {
-        name.withUnsafeBufferPointer { buffer in
-            guard let base = buffer.baseAddress, depth < depthMax else { return }
-            let folder = openat(parent, base, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-            guard folder >= 0 else { return }
-            defer { close(folder) }
-            empty(folder, ".", depth: depth)
         }
     }
 }

@@ -1,3 +1,4 @@
+import Crypto
 package import JSON
 
 /// Older entries of a transcript, sealed: written once and named by every later slot through its newest
@@ -19,6 +20,11 @@ package struct TranscriptSegment: JSONObjectCoded, Hashable {
             .required("entries", \.entries, "The entries, oldest first."),
         ]
     )
+
+    /// Where it lies: by what is in it, so that the same segment twice is one object.
+    package func key(in keys: ConversationKeys) -> String {
+        keys.segment(first: first, hash: SHA256.hex(json))
+    }
 }
 
 /// When the newest entries of a transcript are sealed into a segment: rarely enough that a turn writes about

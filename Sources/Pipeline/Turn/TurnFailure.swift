@@ -9,6 +9,8 @@ package struct TurnFailure: Error, Hashable {
         case permanent
         /// The store does not take or give what the turn needs; the turn waits, however long.
         case store
+        /// An object that the conversation needs is missing or not what was put; the log may restore it.
+        case unreadable
         /// The partition went to somebody else, or the process is stopping: nothing is kept.
         case abandoned
     }

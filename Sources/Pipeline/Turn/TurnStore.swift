@@ -22,10 +22,18 @@ package struct TurnStore: Sendable {
         try await slot(at: keys.slot(turn))
     }
 
+    /// The newest turn that has a slot, readable or not.
+    package func newestTurn(_ keys: ConversationKeys) async throws(TurnFailure) -> Int64? {
+        let listing = try await attempt { () async throws(ObjectStoreError) in
+            try await objects.list(prefix: keys.slots, after: nil, limit: 1)
+        }
+        return listing.entries.first.flatMap { keys.turn(ofSlot: $0.key) }
+    }
+
     /// False when somebody created the slot before; a lost response of our own put counts as that too, and
     /// the slot's put id tells.
     package func seal(_ slot: Slot, in keys: ConversationKeys) async throws(TurnFailure) -> Bool {
-        try await create(keys.slot(slot.state.turn), slot.json)
+        try await create(keys.slot(slot.state.turn), StoredForm.document(slot.json))
     }
 
     /// Creates the first attempt mark that is not there yet; returns how many there are then.
@@ -49,78 +57,122 @@ package struct TurnStore: Sendable {
         return most + 1
     }
 
+    /// Nil also for an entry that can not be read: its step is run again, as if its worker had died before it
+    /// was written.
     package func journalEntry(_ key: String) async throws(TurnFailure) -> JournalEntry? {
-        guard
-            let object = try await attempt({ () async throws(ObjectStoreError) in try await objects.get(key) }
-            )
-        else { return nil }
-        return try decode(JournalEntry.self, object.body, at: key)
+        do throws(TurnFailure) {
+            return try await document(JournalEntry.self, at: key)
+        } catch {
+            guard error.kind == .unreadable else { throw error }
+            return nil
+        }
     }
 
     /// Returns the entry that is in the journal afterwards: this one, or the one that was there before.
     package func journal(_ entry: JournalEntry, at key: String) async throws(TurnFailure) -> JournalEntry {
-        if try await create(key, entry.json) { return entry }
-        return try await journalEntry(key) ?? entry
+        let body = StoredForm.document(entry.json)
+        if try await create(key, body) { return entry }
+        if let there = try await journalEntry(key) { return there }
+        try await replace(key, body)
+        return entry
     }
 
     /// Stores the bytes under their SHA-256 and returns that, hex.
     package func putBlob(_ bytes: [UInt8]) async throws(TurnFailure) -> String {
         let hash = SHA256.hex(bytes)
-        _ = try await create(ConversationKeys.blob(hash), bytes)
+        _ = try await create(ConversationKeys.blob(hash), StoredForm.stored(blob: bytes))
         return hash
     }
 
     package func blob(_ hash: String) async throws(TurnFailure) -> [UInt8] {
         let key = ConversationKeys.blob(hash)
-        guard
-            let object = try await attempt({ () async throws(ObjectStoreError) in try await objects.get(key) }
-            )
-        else {
-            throw TurnFailure(.permanent, "\(key): a blob that a slot names is not in the store")
+        let found = try await checked(key) { StoredForm.blob($0, hash: hash) }
+        guard let found else {
+            throw TurnFailure(.unreadable, "\(key): a blob that a slot names is not in the store")
         }
-        guard SHA256.hex(object.body) == hash else {
-            throw TurnFailure(.permanent, "\(key): the blob's bytes are not those that were put")
-        }
-        return object.body
+        return found
     }
 
-    package func putSegment(_ segment: TranscriptSegment, in keys: ConversationKeys) async throws(TurnFailure)
-        -> String
-    {
-        let body = segment.json
-        let key = keys.segment(first: segment.first, hash: SHA256.hex(body))
-        _ = try await create(key, body)
-        return key
+    /// `key`: as `TranscriptSegment.key` gives it.
+    package func putSegment(_ segment: TranscriptSegment, at key: String) async throws(TurnFailure) {
+        _ = try await create(key, StoredForm.document(segment.json))
     }
 
     package func segment(_ key: String) async throws(TurnFailure) -> TranscriptSegment {
-        guard
-            let object = try await attempt({ () async throws(ObjectStoreError) in try await objects.get(key) }
-            )
-        else {
+        let found = try await document(TranscriptSegment.self, at: key) { segment, json in
+            key.hasSuffix("-\(SHA256.hex(json).prefix(32))")
+        }
+        guard let found else {
             throw TurnFailure(
-                .permanent,
+                .unreadable,
                 "\(key): a transcript segment that a slot names is not in the store"
             )
         }
-        return try decode(TranscriptSegment.self, object.body, at: key)
+        return found
     }
 
     private func slot(at key: String) async throws(TurnFailure) -> Slot? {
-        guard
-            let object = try await attempt({ () async throws(ObjectStoreError) in try await objects.get(key) }
-            )
-        else { return nil }
-        let slot = try decode(Slot.self, object.body, at: key)
-        guard slot.format <= Slot.format else {
+        // A newer version's state need not have the hash that this version makes of it.
+        let found = try await document(Slot.self, at: key) { slot, _ in
+            slot.format > Slot.format
+                || slot.state.hash == slot.stateHash && ConversationKeys.turn(ofSlot: key) == slot.state.turn
+        }
+        guard let found else { return nil }
+        guard found.format <= Slot.format else {
             throw TurnFailure(
                 .store,
-                "\(key): written by a newer version (format \(slot.format), this one reads up to "
+                "\(key): written by a newer version (format \(found.format), this one reads up to "
                     + "\(Slot.format)); "
                     + "start that version or a later one"
             )
         }
-        return slot
+        return found.upcast
+    }
+
+    /// Nil when there is none; `.unreadable` when it is not what was put, also at a second look.
+    private func document<Document: JSONCoded>(
+        _ type: Document.Type,
+        at key: String,
+        _ isWhole: (Document, _ json: [UInt8]) -> Bool = { _, _ in true }
+    ) async throws(TurnFailure) -> Document? {
+        try await checked(key) { body in
+            // What exactly is wrong with it does not matter: it is not what was put.
+            guard let json = StoredForm.json(body), let document = try? Document(json: json) else {
+                return nil
+            }
+            return isWhole(document, json) ? document : nil
+        }
+    }
+
+    /// Reads, and once more when the bytes are wrong: they may have been damaged on the way.
+    private func checked<Value>(
+        _ key: String,
+        _ decode: (_ body: [UInt8]) -> Value?
+    ) async throws(TurnFailure) -> Value? {
+        for _ in 0..<2 {
+            let body: [UInt8]?
+            do throws(ObjectStoreError) {
+                body = try await objects.get(key)?.body
+            } catch {
+                guard error.kind == .corrupt else { throw TurnFailure(.store, error.detail) }
+                continue
+            }
+            guard let body else { return nil }
+            if let value = decode(body) { return value }
+        }
+        throw TurnFailure(.unreadable, "\(key): its bytes are not those that were put")
+    }
+
+    /// False when there is something under the key; for what the log restores.
+    func createRestored(_ key: String, _ body: [UInt8]) async throws(TurnFailure) -> Bool {
+        try await create(key, body)
+    }
+
+    /// Over whatever is there: only for an object that is not what was put.
+    func replace(_ key: String, _ body: [UInt8]) async throws(TurnFailure) {
+        _ = try await attempt { () async throws(ObjectStoreError) in
+            try await objects.put(key, body, if: .always)
+        }
     }
 
     private func create(_ key: String, _ body: [UInt8]) async throws(TurnFailure) -> Bool {
@@ -139,18 +191,6 @@ package struct TurnStore: Sendable {
             return try await body()
         } catch {
             throw TurnFailure(.store, error.detail)
-        }
-    }
-
-    private func decode<Message: JSONCoded>(
-        _ type: Message.Type,
-        _ body: [UInt8],
-        at key: String
-    ) throws(TurnFailure) -> Message {
-        do throws(JSONError) {
-            return try Message(json: body)
-        } catch {
-            throw TurnFailure(.permanent, "\(key): not readable: \(error.path): \(error.message)")
         }
     }
 }

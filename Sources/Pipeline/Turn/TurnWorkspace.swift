@@ -75,6 +75,12 @@ package struct WorkspaceFolder: Sendable, Hashable {
 package protocol WorkspaceFolders: Sendable {
     func open(_ tree: String?, for conversation: String) async throws(TurnFailure) -> WorkspaceFolder
     func capture(_ folder: WorkspaceFolder) async throws(TurnFailure) -> WorkspaceFolder
+    /// The blobs that the second tree has and the first has not, itself among them, as far as they may travel
+    /// with a record; and how many more there are.
+    func carried(
+        from before: String?,
+        to after: String
+    ) async throws(TurnFailure) -> (blobs: [CarriedBlob], left: Int)
     func keep(_ folder: WorkspaceFolder, for conversation: String) async
     func discard(_ folder: WorkspaceFolder) async
 }
