@@ -99,6 +99,9 @@ static void start_command(void *argument) {
     child_need(SANDBOX_STEP_STANDARD_STREAMS, raw_dup3(CHILD_OUTPUT, 1, 0));
     child_need(SANDBOX_STEP_STANDARD_STREAMS, raw_dup3(CHILD_ERROR, 2, 0));
     child_need(SANDBOX_STEP_STANDARD_STREAMS, raw_close_range(CHILD_INPUT, CHILD_ERROR));
+    if (plan->descriptors[CHILD_SECRETS] >= 0) {
+        child_need(SANDBOX_STEP_STANDARD_STREAMS, raw_dup3(CHILD_SECRETS, CHILD_INPUT, 0));
+    }
     child_need(SANDBOX_STEP_STANDARD_STREAMS, raw_close_range(CHILD_REPORT + 1, ~0U));
     child_need(SANDBOX_STEP_SUPERVISOR, raw_setsid());
     child_need(SANDBOX_STEP_SUPERVISOR, raw_sigprocmask(SIG_SETMASK, &no_signals));
@@ -191,6 +194,8 @@ void sandbox_child(struct sandbox_plan *plan) {
     leave_keyring();
     take_request(plan);
     enter_cgroups(plan);
+    // CAP_NET_ADMIN over our own network.
+    door_open(plan);
     child_need(SANDBOX_STEP_CGROUP_NAMESPACE, raw_unshare(CLONE_NEWCGROUP));
     mounts_open(plan, &trees);
     mounts_enter(plan, &trees);
@@ -213,6 +218,7 @@ void sandbox_child(struct sandbox_plan *plan) {
     child_need(SANDBOX_STEP_SUPERVISOR, command);
     if (command_failed) raw_exit(125);
     raw_close_range(CHILD_INPUT, CHILD_ERROR);
+    raw_close_range(CHILD_DOOR, ~0U);
     raw_write(CHILD_REPORT, &started, sizeof started);
     supervise(plan, (int)command);
 }

@@ -18,6 +18,11 @@ struct landlock_ruleset {
 #define FS_IOCTL_DEV (1ULL << 15)
 #define NET_BIND_TCP (1ULL << 0)
 #define NET_CONNECT_TCP (1ULL << 1)
+#define RULE_NET_PORT 2
+struct landlock_port {
+    uint64_t rights;
+    uint64_t port;
+};
 #define SCOPE_ABSTRACT_UNIX_SOCKET (1ULL << 0)
 #define SCOPE_SIGNAL (1ULL << 1)
 
@@ -47,7 +52,7 @@ static void allow(int ruleset, const char *path, uint64_t rights) {
 }
 
 // A second wall behind the mounts: read everything there is, write to /tmp, /work and three devices; no TCP,
-// and no signal or abstract socket across it. Needs no_new_privs.
+// but to the door, and no signal or abstract socket across it. Needs no_new_privs.
 void filter_landlock(const struct sandbox_plan *plan) {
     int version = plan->landlock_version;
     if (version < 1 && plan->is_lenient) return;
@@ -71,11 +76,16 @@ void filter_landlock(const struct sandbox_plan *plan) {
     allow(ruleset, "/dev/null", WRITE_DEVICE & known);
     allow(ruleset, "/dev/zero", WRITE_DEVICE & known);
     allow(ruleset, "/dev/full", WRITE_DEVICE & known);
+    if (plan->limits.has_door && version >= 4) {
+        struct landlock_port door = {NET_CONNECT_TCP, SANDBOX_DOOR_PORT};
+        child_need(step, raw_landlock_add_rule(ruleset, RULE_NET_PORT, &door));
+    }
     child_need(step, raw_landlock_restrict_self(ruleset));
     raw_close(ruleset);
 }
 
 // The very last step before execve: the filter allows no set-up call.
 void filter_install(const struct sandbox_plan *plan) {
-    child_need(SANDBOX_STEP_SECCOMP, raw_seccomp(SECCOMP_SET_MODE_FILTER, 0, &plan->filter));
+    const struct sock_fprog *filter = &plan->filters[plan->limits.has_door != 0];
+    child_need(SANDBOX_STEP_SECCOMP, raw_seccomp(SECCOMP_SET_MODE_FILTER, 0, filter));
 }

@@ -12,6 +12,8 @@ enum child_descriptor {
     CHILD_OUTPUT,
     CHILD_ERROR,
     CHILD_REPORT,
+    CHILD_DOOR,    // where to send the listener, or nothing
+    CHILD_SECRETS, // a pipe for the command, or nothing
     CHILD_CGROUPS, // cgroup.procs of up to two groups to enter
     // Of the spawner.
     CHILD_ALIVE =
@@ -45,7 +47,7 @@ struct sandbox_plan {
     unsigned outside_group;
     int landlock_version;
     int is_lenient;
-    struct sock_fprog filter;
+    struct sock_fprog filters[2]; // without and with a door to the network
     int descriptors[CHILD_SPARE];
 };
 
@@ -90,6 +92,8 @@ struct mount_attributes {
 int mount_clone(enum sandbox_step step, int at, const char *path, unsigned extra, uint64_t set);
 void mount_attach(enum sandbox_step step, int tree, const char *target);
 void mount_change(enum sandbox_step step, const char *path, uint64_t set);
+// door.c
+void door_open(const struct sandbox_plan *plan);
 // limits.c
 void limits_set(const struct sandbox_plan *plan);
 uint64_t limits_anonymous_memory(int proc);

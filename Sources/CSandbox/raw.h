@@ -60,6 +60,21 @@ static inline long raw_fcntl(int fd, int command, long argument) {
 static inline long raw_recvmsg(int socket, void *message, int flags) {
     return RAW(SYS_recvmsg, socket, message, flags, 0, 0);
 }
+static inline long raw_socket(int family, int type, int protocol) {
+    return RAW(SYS_socket, family, type, protocol, 0, 0);
+}
+static inline long raw_bind(int socket, const void *address, unsigned length) {
+    return RAW(SYS_bind, socket, address, length, 0, 0);
+}
+static inline long raw_listen(int socket, int waiting) {
+    return RAW(SYS_listen, socket, waiting, 0, 0, 0);
+}
+static inline long raw_ioctl(int fd, unsigned long request, void *argument) {
+    return RAW(SYS_ioctl, fd, request, argument, 0, 0);
+}
+static inline long raw_sendmsg(int socket, const void *message, int flags) {
+    return RAW(SYS_sendmsg, socket, message, flags, 0, 0);
+}
 static inline long raw_getdents64(int fd, void *bytes, unsigned long count) {
     return RAW(SYS_getdents64, fd, bytes, count, 0, 0);
 }

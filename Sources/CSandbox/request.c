@@ -82,8 +82,10 @@ void request_descriptors(struct sandbox_plan *plan, const int *descriptors, int 
     plan->descriptors[CHILD_OUTPUT] = descriptors[SANDBOX_FD_OUTPUT];
     plan->descriptors[CHILD_ERROR] = descriptors[SANDBOX_FD_ERROR];
     plan->descriptors[CHILD_REPORT] = descriptors[SANDBOX_FD_REPORT];
-    for (int i = 0; i < SANDBOX_FD_MAX - SANDBOX_FD_COUNT; i++) {
-        int is_sent = SANDBOX_FD_COUNT + i < count;
-        plan->descriptors[CHILD_CGROUPS + i] = is_sent ? descriptors[SANDBOX_FD_COUNT + i] : -1;
+    int next = SANDBOX_FD_COUNT;
+    plan->descriptors[CHILD_DOOR] = plan->limits.has_door && next < count ? descriptors[next++] : -1;
+    plan->descriptors[CHILD_SECRETS] = plan->limits.has_secrets && next < count ? descriptors[next++] : -1;
+    for (int i = CHILD_CGROUPS; i < CHILD_ALIVE; i++) {
+        plan->descriptors[i] = next < count ? descriptors[next++] : -1;
     }
 }

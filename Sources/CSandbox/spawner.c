@@ -24,7 +24,7 @@
 #include "raw.h"
 
 #define CONTROL 3
-#define FIRST_FREE 16
+#define FIRST_FREE 24
 #define SLOTS 4096
 // Host user ids for sandboxes start here: above what distributions, containers and systemd give out.
 #define USER_BASE 0x70000000u
@@ -51,7 +51,7 @@ struct slot {
 static struct sandbox_plan plan;
 static struct slot slots[SLOTS];
 static char message[SANDBOX_MESSAGE_BYTES_MAX];
-static char filter_code[SANDBOX_FILTER_BYTES_MAX];
+static char filter_code[2][SANDBOX_FILTER_BYTES_MAX];
 static int alive[2];
 static unsigned user_base;
 static int proc;
@@ -203,7 +203,9 @@ static int spawn(int request, enum sandbox_step *step) {
     int error = prepare_slot(index, step);
     if (error) return error;
     *step = SANDBOX_STEP_CLONE;
-    int network = take_network();
+    // What had a door may have talked through it: such a namespace is new and used once.
+    int is_private = request < 0 && plan.limits.has_door;
+    int network = is_private ? -1 : take_network();
     plan.descriptors[CHILD_NETWORK] = network;
     plan.descriptors[CHILD_ALIVE] = alive[0];
     plan.descriptors[CHILD_PROC] = proc;
@@ -221,7 +223,7 @@ static int spawn(int request, enum sandbox_step *step) {
         return (int)process;
     }
     slots[index].process = (pid_t)process;
-    slots[index].network = network >= 0 ? network : network_of(process);
+    slots[index].network = network >= 0 || is_private ? network : network_of(process);
     return pidfd;
 }
 
@@ -279,22 +281,28 @@ static void reply(uint64_t id, int error, enum sandbox_step step, int pidfd) {
 static void take_hello(size_t count) {
     struct sandbox_hello hello;
     memcpy(&hello, message, sizeof hello);
-    int is_wrong = hello.filter_bytes > sizeof filter_code || hello.filter_bytes + sizeof hello != count ||
-                   hello.filter_bytes % sizeof(struct sock_filter) != 0;
+    const uint32_t bytes[2] = {hello.filter_bytes, hello.network_filter_bytes};
+    const char *code = message + sizeof hello;
+    int is_wrong = (size_t)bytes[0] + bytes[1] + sizeof hello != count;
+    for (int i = 0; i < 2 && !is_wrong; i++) {
+        is_wrong = bytes[i] > sizeof filter_code[i] || bytes[i] % sizeof(struct sock_filter) != 0;
+        if (is_wrong) break;
+        memcpy(filter_code[i], code, bytes[i]);
+        code += bytes[i];
+        plan.filters[i].len = (unsigned short)(bytes[i] / sizeof(struct sock_filter));
+        plan.filters[i].filter = (struct sock_filter *)filter_code[i];
+    }
     if (!is_wrong) {
-        memcpy(filter_code, message + sizeof hello, hello.filter_bytes);
         plan.is_lenient = hello.is_lenient != 0;
         pool_size = hello.pool_size < SANDBOX_POOL_MAX ? (int)hello.pool_size : SANDBOX_POOL_MAX;
         pool_idle_milliseconds = (int)hello.pool_idle_seconds * 1000;
-        plan.filter.len = (unsigned short)(hello.filter_bytes / sizeof(struct sock_filter));
-        plan.filter.filter = (struct sock_filter *)filter_code;
     }
     reply(0, is_wrong ? EINVAL : 0, SANDBOX_STEP_REQUEST, -1);
 }
 
 static void take_request(size_t count, const int *descriptors, int descriptor_count) {
     enum sandbox_step step = SANDBOX_STEP_REQUEST;
-    int error = plan.filter.len == 0 || descriptor_count < SANDBOX_FD_COUNT
+    int error = plan.filters[0].len == 0 || plan.filters[1].len == 0 || descriptor_count < SANDBOX_FD_COUNT
                     ? EINVAL
                     : request_read(&plan, message, count);
     if (!error && template <0) {
@@ -303,7 +311,7 @@ static void take_request(size_t count, const int *descriptors, int descriptor_co
     }
     int pidfd = -error;
     if (!error) {
-        pidfd = send_to_pool(count, descriptors, descriptor_count);
+        pidfd = plan.limits.has_door ? -1 : send_to_pool(count, descriptors, descriptor_count);
         if (pidfd < 0) {
             request_descriptors(&plan, descriptors, descriptor_count);
             pidfd = spawn(-1, &step);

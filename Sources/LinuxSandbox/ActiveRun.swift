@@ -8,7 +8,7 @@ import Synchronization
 // it.
 final class ActiveRun: @unchecked Sendable {
     enum Channel: UInt64 {
-        case input, output, error, report, process
+        case input, output, error, report, process, door
     }
 
     /// Set before the loop is told, so that a cancellation that overtakes the start is not lost.
@@ -29,6 +29,9 @@ final class ActiveRun: @unchecked Sendable {
     var standardError: Int32 = -1
     var report: Int32 = -1
     var process: Int32 = -1
+    /// Where the listener of the sandbox's door comes from, until it came.
+    var doorway: Int32 = -1
+    var door: ProxyDoor?
     /// The sandbox's ends, until they are sent.
     var passed: [Int32] = []
     /// A pipe of the caller's that the command reads, or -1.
@@ -152,11 +155,18 @@ final class ActiveRun: @unchecked Sendable {
         self.ended = ended
     }
 
-    /// Closes everything and tells the caller. The tree is gone, or never was.
+    /// Closes everything and tells the caller. The tree is gone, or never was. What went through the door is
+    /// told to the audit before.
     func finish() {
-        for descriptor in [input, standardOutput, standardError, report, process] + passed
+        guard let door else { return close() }
+        self.door = nil
+        door.close { self.close() }
+    }
+
+    private func close() {
+        for descriptor in [input, standardOutput, standardError, report, process, doorway] + passed
         where descriptor >= 0 {
-            close(descriptor)
+            Glibc.close(descriptor)
         }
         finished(result())
     }

@@ -22,6 +22,11 @@ package final class LinuxSandbox: SkillSandbox {
         /// How long they wait without any run before they are given up.
         package var poolIdle: Duration = .seconds(60)
 
+        /// Finds the addresses of hosts that runs may reach; blocks.
+        package var resolve: @Sendable (String) -> [NetworkAddress] = NameResolver.system
+        /// Is told of each connection that a run made or tried, on the proxy's thread.
+        package var audit: @Sendable (SandboxConnection) -> Void = SandboxProxy.log
+
         package init() {}
 
         private static let spawner: String = {
@@ -41,10 +46,10 @@ package final class LinuxSandbox: SkillSandbox {
 
     /// Starts the thread and the spawner; what is missing on this machine shows in the first run.
     package init(_ settings: Settings = Settings()) throws(SandboxError) {
-        let filter = try SystemCallFilter().program
+        let filters = try SandboxFilters()
         let loop = try SandboxLoop()
         try SandboxThread.start {
-            SandboxEngine(loop: loop, settings: settings, filter: filter).serve()
+            SandboxEngine(loop: loop, settings: settings, filters: filters).serve()
         }
         self.loop = loop
     }

@@ -14,7 +14,8 @@ final class SandboxEngine {
 
     private let loop: SandboxLoop
     private let settings: LinuxSandbox.Settings
-    private let filter: [UInt8]
+    private let filters: SandboxFilters
+    private let proxy: SandboxProxy
     private let poller: Int32
     private let nothing: Int32
     private var control: Int32 = -1
@@ -26,10 +27,11 @@ final class SandboxEngine {
     private var buffer = [UInt8](repeating: 0, count: readBytes)
     private var isStopped = false
 
-    init(loop: SandboxLoop, settings: LinuxSandbox.Settings, filter: [UInt8]) {
+    init(loop: SandboxLoop, settings: LinuxSandbox.Settings, filters: SandboxFilters) {
         self.loop = loop
         self.settings = settings
-        self.filter = filter
+        self.filters = filters
+        proxy = SandboxProxy(resolve: settings.resolve, audit: settings.audit)
         poller = epoll_create1(Int32(EPOLL_CLOEXEC))
         nothing = open("/dev/null", O_RDONLY | O_CLOEXEC)
         watch(loop.wake, 0, .input, EPOLLIN.rawValue)
@@ -73,6 +75,7 @@ final class SandboxEngine {
         case .error: if !read(run, .standardError, pieces: 1) { closeChannel(&run.standardError) }
         case .report: hearReport(run)
         case .process: finish(run)
+        case .door: openDoor(run)
         }
     }
 
@@ -170,11 +173,48 @@ final class SandboxEngine {
         (run.standardOutput, run.standardError, run.report) = (ends[0], ends[2], ends[4])
         if ends.count > 6 { run.input = ends[7] }
         run.passed = [ends.count > 6 ? ends[6] : -1, ends[1], ends[3], ends[5]]
+        guard openExtras(run) else { return false }
         for descriptor in [run.standardOutput, run.standardError, run.report, run.input] where descriptor >= 0
         {
             _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK)
         }
         return true
+    }
+
+    /// What only some runs have: the socket that the door's listener comes over, and the pipe with secrets.
+    private func openExtras(_ run: ActiveRun) -> Bool {
+        if case .hosts = run.run.network {
+            var pair: [Int32] = [-1, -1]
+            let kind = CInt(SOCK_SEQPACKET.rawValue | SOCK_CLOEXEC.rawValue)
+            guard socketpair(AF_UNIX, kind, 0, &pair) == 0 else {
+                return failBusy(run, "no socket for its door")
+            }
+            run.doorway = pair[0]
+            run.passed.append(pair[1])
+        }
+        guard !run.run.descriptorSecrets.isEmpty else { return true }
+        var pair: [Int32] = [-1, -1]
+        guard pipe2(&pair, O_CLOEXEC) == 0 else { return failBusy(run, "no pipe for its secrets") }
+        // As the request was checked, they are fewer bytes than a pipe holds.
+        let lines = Array(SandboxRequest.secretLines(run.run).utf8)
+        let isWritten = write(pair[1], lines, lines.count) == lines.count
+        close(pair[1])
+        run.passed.append(pair[0])
+        return isWritten || failBusy(run, "no room for its secrets")
+    }
+
+    private func failBusy(_ run: ActiveRun, _ what: String) -> Bool {
+        run.fail(SandboxError(.busy, "\(what): \(String(cString: strerror(errno))): fewer runs at a time"))
+        return false
+    }
+
+    private func openDoor(_ run: ActiveRun) {
+        var byte: UInt8 = 0
+        var listener: Int32 = -1
+        let count = sandbox_receive(run.doorway, &byte, 1, &listener)
+        closeChannel(&run.doorway)
+        guard count == 1, listener >= 0, case .hosts(let hosts) = run.run.network else { return }
+        run.door = proxy.open(listener, for: hosts)
     }
 
     /// The pidfd is readable, or there never was one: nothing of the run is left but bytes in its pipes.
@@ -183,6 +223,8 @@ final class SandboxEngine {
         if run.report >= 0 { _ = run.readReports() }
         if run.standardOutput >= 0 { _ = read(run, .standardOutput, pieces: pieces) }
         if run.standardError >= 0 { _ = read(run, .standardError, pieces: pieces) }
+        // A command may have come to its end before its door was seen.
+        if run.doorway >= 0 { openDoor(run) }
         if let group = run.group { run.isOutOfMemory = cgroups?.giveBack(group) ?? false }
         runs[run.id] = nil
         run.finish()
@@ -225,6 +267,7 @@ final class SandboxEngine {
         watch(run.standardOutput, run.id, .output, EPOLLIN.rawValue)
         watch(run.standardError, run.id, .error, EPOLLIN.rawValue)
         watch(run.report, run.id, .report, EPOLLIN.rawValue)
+        if run.doorway >= 0 { watch(run.doorway, run.id, .door, EPOLLIN.rawValue) }
         if run.input >= 0 { watch(run.input, run.id, .input, EPOLLOUT.rawValue) }
     }
 
@@ -244,11 +287,13 @@ final class SandboxEngine {
         watch(control, 0, .report, EPOLLIN.rawValue)
         var hello = sandbox_hello()
         hello.message = SANDBOX_HELLO.rawValue
-        hello.filter_bytes = UInt32(filter.count)
+        hello.filter_bytes = UInt32(filters.plain.program.count)
+        hello.network_filter_bytes = UInt32(filters.door.program.count)
         hello.is_lenient = settings.isLenient ? 1 : 0
         hello.pool_size = UInt32(clamping: settings.poolSize)
         hello.pool_idle_seconds = UInt32(clamping: max(1, min(settings.poolIdle.components.seconds, 86_400)))
-        let packet = withUnsafeBytes(of: hello) { Array($0) } + filter
+        let packet =
+            withUnsafeBytes(of: hello) { Array($0) } + filters.plain.program + filters.door.program
         _ = sandbox_send(control, packet, packet.count, nil, 0)
     }
 

@@ -15,8 +15,10 @@ struct SandboxRequest {
     ]
     init(_ run: SandboxRun, id: UInt64) throws(SandboxError) {
         self.run = run
-        variables = Self.defaults.merging(run.environment) { $1 }.sorted { $0.key < $1.key }
+        variables = Self.defaults.merging(Self.networkVariables(run.network)) { $1 }
+            .merging(run.environment) { $1 }.sorted { $0.key < $1.key }
         try checkCommand()
+        try checkSecrets()
         try checkMounts()
         var request = try header(id: id)
         let candidates = self.candidates
@@ -37,6 +39,41 @@ struct SandboxRequest {
                 "command and environment are \(packet.count) bytes, over \(SANDBOX_MESSAGE_BYTES_MAX): "
                     + "pass large values as input or in the workspace"
             )
+        }
+    }
+
+    /// Where programs look for a proxy, and what stands for the secrets that stay outside.
+    private static func networkVariables(_ network: SandboxNetwork) -> [String: String] {
+        guard case .hosts(let hosts) = network else { return [:] }
+        let proxy = "http://127.0.0.1:\(SANDBOX_DOOR_PORT)"
+        var variables = ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy"].reduce(into: [:]) {
+            $0[$1] = proxy
+        }
+        // Node 24 and later.
+        variables["NODE_USE_ENV_PROXY"] = "1"
+        for secret in hosts.secrets { variables[secret.name] = secret.placeholder }
+        return variables
+    }
+
+    /// What the command reads from its descriptor for secrets.
+    static func secretLines(_ run: SandboxRun) -> String {
+        run.descriptorSecrets.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)\n" }.joined()
+    }
+
+    private func checkSecrets() throws(SandboxError) {
+        var secrets = run.descriptorSecrets
+        if case .hosts(let hosts) = run.network {
+            for secret in hosts.secrets { secrets[secret.name] = secret.value }
+        }
+        for (name, value) in secrets {
+            // In a head of HTTP, and in lines: nothing that ends one.
+            let isClean = value.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F }
+            guard !name.isEmpty, !name.contains("="), !Self.hasNul(name), !value.isEmpty, isClean else {
+                throw SandboxError(.invalid, "the secret \(name): empty, or with a control character")
+            }
+        }
+        guard Self.secretLines(run).utf8.count <= 32_768 else {
+            throw SandboxError(.invalid, "the secrets for the command are over 32768 bytes")
         }
     }
 
@@ -121,6 +158,8 @@ struct SandboxRequest {
         request.arguments = UInt32(run.command.count)
         request.variables = UInt32(variables.count)
         request.mounts = UInt32(run.mounts.count)
+        if case .hosts = run.network { request.has_door = 1 }
+        request.has_secrets = run.descriptorSecrets.isEmpty ? 0 : 1
         request.id = id
         let cpu = limits.cpuTime.components
         request.cpu_seconds = UInt64(cpu.seconds) + (cpu.attoseconds > 0 ? 1 : 0)

@@ -61,6 +61,12 @@ struct SandboxStep {
         case SANDBOX_STEP_LIMITS:
             self.init("limits", "raise the worker's own limits (ulimit -H) above the skill's")
         case SANDBOX_STEP_NETWORK: self.init("network-namespace", Self.userNamespaces)
+        case SANDBOX_STEP_DOOR:
+            self.init(
+                "network-door",
+                "start the worker as an ordinary user, or as root with CAP_NET_ADMIN; or grant skills "
+                    + "no network"
+            )
         case SANDBOX_STEP_HOSTNAME: self.init("uts-namespace", Self.report)
         case SANDBOX_STEP_KEYRING: self.init("keyring", "raise kernel.keys.maxkeys")
         default: self.init("supervisor", Self.report)

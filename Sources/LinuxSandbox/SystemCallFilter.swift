@@ -2,7 +2,8 @@ import CSeccomp
 import Glibc
 package import Pipeline
 
-/// The system-call filter as the bytes the kernel takes; compiled once, installed by every sandbox.
+/// A system-call filter as the bytes the kernel takes; compiled once, installed by every sandbox. There are
+/// two: without a network, and with the door to the worker's proxy.
 package struct SystemCallFilter: Sendable {
     package let program: [UInt8]
     /// System calls that some argument lets through.
@@ -13,7 +14,7 @@ package struct SystemCallFilter: Sendable {
 
     private static func fail(_ error: Int32) -> UInt32 { 0x0005_0000 | UInt32(error) }
 
-    package init() throws(SandboxError) {
+    package init(hasDoor: Bool = false) throws(SandboxError) {
         guard let context = seccomp_init(Self.fail(ENOSYS)) else {
             throw SandboxError(
                 .unavailable(layer: "seccomp"),
@@ -29,9 +30,11 @@ package struct SystemCallFilter: Sendable {
         // A tree of comparisons in place of a list; calls are found in a few steps.
         try Self.check(seccomp_attr_set(context, SCMP_FLTATR_CTL_OPTIMIZE, 2), "optimisation")
         try Self.addRules(to: context)
+        try hasDoor ? Self.addDoor(to: context) : Self.addNoDoor(to: context)
         program = try Self.export(context)
+        // And setsockopt, which each of the two filters treats in its own way.
         allowedCount =
-            SystemCallRules.allowed.count + SystemCallRules.allowedArguments.count
+            1 + SystemCallRules.allowed.count + SystemCallRules.allowedArguments.count
             + SystemCallRules.allowedMasked.count
     }
 
@@ -52,13 +55,47 @@ package struct SystemCallFilter: Sendable {
             )
             try add(rule.call, allow, [test], to: context)
         }
-        for call in ["socket", "socketpair"] {
-            let test = scmp_arg_cmp(arg: 0, op: SCMP_CMP_NE, datum_a: 1, datum_b: 0)
-            try add(call, fail(EAFNOSUPPORT), [test], to: context)
-        }
+        let notLocal = scmp_arg_cmp(arg: 0, op: SCMP_CMP_NE, datum_a: 1, datum_b: 0)
+        try add("socketpair", fail(EAFNOSUPPORT), [notLocal], to: context)
         for call in SystemCallRules.refused { try add(call, fail(EPERM), to: context) }
         for call in SystemCallRules.unsupported { try add(call, fail(EOPNOTSUPP), to: context) }
         for call in SystemCallRules.fatal { try add(call, killProcess, to: context) }
+    }
+
+    private static func addNoDoor(to context: scmp_filter_ctx) throws(SandboxError) {
+        let notLocal = scmp_arg_cmp(arg: 0, op: SCMP_CMP_NE, datum_a: 1, datum_b: 0)
+        try add("socket", fail(EAFNOSUPPORT), [notLocal], to: context)
+        try add("setsockopt", allow, to: context)
+    }
+
+    /// TCP over IPv4 and nothing else, with the options that programs set; no way to load a protocol or to
+    /// repair a connection.
+    private static func addDoor(to context: scmp_filter_ctx) throws(SandboxError) {
+        let isInternet = scmp_arg_cmp(arg: 0, op: SCMP_CMP_EQ, datum_a: 2, datum_b: 0)
+        let isStream = scmp_arg_cmp(arg: 1, op: SCMP_CMP_MASKED_EQ, datum_a: 0xF, datum_b: 1)
+        for (operation, family) in [(SCMP_CMP_EQ, 0), (SCMP_CMP_GT, 2)] as [(scmp_compare, UInt64)] {
+            let isOther = scmp_arg_cmp(arg: 0, op: operation, datum_a: family, datum_b: 0)
+            try add("socket", fail(EAFNOSUPPORT), [isOther], to: context)
+        }
+        for kind in [2, 3, 5] as [UInt64] {
+            let isKind = scmp_arg_cmp(arg: 1, op: SCMP_CMP_MASKED_EQ, datum_a: 0xF, datum_b: kind)
+            try add("socket", fail(EPROTONOSUPPORT), [isInternet, isKind], to: context)
+        }
+        for transport in [0, 6] as [UInt64] {
+            let isTCP = scmp_arg_cmp(arg: 2, op: SCMP_CMP_EQ, datum_a: transport, datum_b: 0)
+            try add("socket", allow, [isInternet, isStream, isTCP], to: context)
+        }
+        for (level, options) in SystemCallRules.socketOptions {
+            let isLevel = scmp_arg_cmp(arg: 1, op: SCMP_CMP_EQ, datum_a: level, datum_b: 0)
+            guard !options.isEmpty else {
+                try add("setsockopt", allow, [isLevel], to: context)
+                continue
+            }
+            for option in options {
+                let isOption = scmp_arg_cmp(arg: 2, op: SCMP_CMP_EQ, datum_a: option, datum_b: 0)
+                try add("setsockopt", allow, [isLevel, isOption], to: context)
+            }
+        }
     }
 
     private static func add(
@@ -102,5 +139,17 @@ package struct SystemCallFilter: Sendable {
             if count <= 0 { return program }
             program += piece[..<count]
         }
+    }
+}
+
+/// The filters that a spawner holds.
+struct SandboxFilters: Sendable {
+    let plain: SystemCallFilter
+    /// With the door to the worker's proxy.
+    let door: SystemCallFilter
+
+    init() throws(SandboxError) {
+        plain = try SystemCallFilter()
+        door = try SystemCallFilter(hasDoor: true)
     }
 }

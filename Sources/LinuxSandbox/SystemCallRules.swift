@@ -19,7 +19,7 @@ enum SystemCallRules {
         readlink readlinkat readv recvfrom recvmsg rename renameat renameat2 restart_syscall rmdir rseq
         rt_sigaction rt_sigpending rt_sigprocmask rt_sigreturn rt_sigsuspend rt_sigtimedwait
         sched_getaffinity sched_getparam sched_getscheduler sched_yield select sendfile sendmmsg
-        sendmsg sendto set_robust_list set_tid_address setitimer setpgid setpriority setsid setsockopt
+        sendmsg sendto set_robust_list set_tid_address setitimer setpgid setpriority setsid
         shutdown sigaltstack stat statfs statx symlink symlinkat sysinfo tgkill time
         timer_create timer_delete timer_settime timerfd_create timerfd_settime times truncate umask
         uname unlink unlinkat utime utimensat utimes vfork wait4 waitid write writev
@@ -28,7 +28,7 @@ enum SystemCallRules {
 
     /// Allowed when an argument is one of these.
     static let allowedArguments: [(call: String, argument: UInt32, values: [UInt64])] = [
-        // Local sockets only; all other families are refused below.
+        // Local sockets; the filter says which others.
         ("socket", 0, [1]),
         ("socketpair", 0, [1]),
         // Terminal attributes, window size, process group, and bytes waiting; not TIOCSTI, not TIOCLINUX.
@@ -56,6 +56,15 @@ enum SystemCallRules {
         // Only pipes with a name.
         ("mknod", 1, 0o170000, 0o010000),
         ("mknodat", 2, 0o170000, 0o010000),
+    ]
+
+    /// With the door: the levels and options of sockets; all of the socket's own level.
+    static let socketOptions: [(level: UInt64, options: [UInt64])] = [
+        (1, []),
+        // IP_TOS.
+        (0, [1]),
+        // No delay, cork, keep-alive times, defer accept, quick acknowledgement, user time-out. Not TCP_ULP.
+        (6, [1, 3, 4, 5, 6, 9, 12, 18]),
     ]
 
     /// Fail with EPERM: what honest programs try and can do without.

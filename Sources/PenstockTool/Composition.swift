@@ -135,14 +135,15 @@ extension Composition {
 
 // Stages and their runners.
 extension Composition {
-    func skills() -> SkillCatalog { SkillLoader.load(settings.skills) }
+    func skills() -> SkillCatalog { SkillLoader.load(settings.skills, host: settings.skillHost) }
 
     func worker(_ skills: SkillCatalog) throws -> Runner {
         let tools = AgentTools(
             skills: skills,
             runner: SkillRunner(
                 sandbox: try LinuxSandbox(settings.sandbox.linux),
-                limits: settings.agent.skillLimits
+                limits: settings.agent.skillLimits,
+                grants: settings.sandbox.grants
             )
         )
         let recovery = ConversationRecovery(log: log, topicPrefix: settings.topicPrefix, store: store)

@@ -105,7 +105,7 @@ enum DoctorCommand {
     }
 
     private static func skills(_ settings: Settings) -> [Finding] {
-        let catalog = SkillLoader.load(settings.skills)
+        let catalog = SkillLoader.load(settings.skills, host: settings.skillHost)
         let broken = catalog.diagnostics.filter { $0.severity == .error }.map { problem in
             Finding(
                 id: "skills",

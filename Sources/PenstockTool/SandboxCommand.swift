@@ -21,8 +21,9 @@ enum SandboxCommand {
         operandCount: 1...4096,
         discussion: """
             The command sees the system's programs read-only, an empty /tmp, and /work: the folder of
-            --workspace, or an empty one that is gone afterwards. It has no network, no other file, and none
-            of your environment.
+            --workspace, or an empty one that is gone afterwards. It has no other file, none of your
+            environment, and no network but the hosts of --net, on ports 443 and 80 unless one is named,
+            through a proxy that http_proxy and https_proxy name.
 
             Exits with the command's own status; 128 and the signal's number when one ended it, 124 when its
             time was up, 125 when the sandbox could not start, 127 when there is no such program in it.
@@ -36,7 +37,8 @@ enum SandboxCommand {
             ("penstock sandbox run --skill ops/skills/notes -- ls /skills/notes", "with a skill's folder"),
         ],
         options: [
-            .value("net", "POLICY", "none, the default: not even loopback"),
+            .value("net", "HOSTS", "api.example.com,*.example.org:8443; none by default, not even loopback"),
+            .value("private-net", "RANGES", "10.1.0.0/16,…: not public, and reached all the same"),
             .value("workspace", "DIR", "becomes /work, which the command may change"),
             .value("skill", "DIR", "appears read-only as /skills/<its name>"),
             .value("memory", "BYTES", "of all its processes: 512M (the default), 1G, 100000000"),
@@ -87,10 +89,8 @@ enum SandboxCommand {
     // MARK: Options
 
     private static func sandboxRun(_ invocation: Invocation) throws -> SandboxRun {
-        if let policy = invocation.value("net"), policy != "none" {
-            throw UsageError("--net \(policy): expected none; no other policy is there yet")
-        }
         var run = SandboxRun(command: invocation.operands)
+        run.network = try network(invocation)
         run.workspace = try invocation.value("workspace").map { try folder($0, option: "workspace") }
         if let skill = invocation.value("skill") {
             let host = try folder(skill, option: "skill")
@@ -104,6 +104,27 @@ enum SandboxCommand {
         run.limits.wallClock = .seconds(seconds)
         run.limits.cpuTime = .seconds(seconds)
         return run
+    }
+
+    private static func network(_ invocation: Invocation) throws -> SandboxNetwork {
+        let ranges = try (invocation.value("private-net") ?? "").split(separator: ",").map { text in
+            guard let range = AddressRange(String(text)) else {
+                throw UsageError("--private-net \(text): expected a range such as 10.1.0.0/16")
+            }
+            return range
+        }
+        guard let hosts = invocation.value("net"), hosts != "none" else { return .none }
+        let rules = try hosts.split(separator: ",").map { text in
+            // A word such as `all` is meant as something else.
+            guard let rule = HostRule(String(text)), rule.name.contains(".") || rule.name == "localhost"
+            else {
+                throw UsageError(
+                    "--net \(text): expected none, or hosts such as api.example.com,*.example.org:8443"
+                )
+            }
+            return rule
+        }
+        return .hosts(SandboxHosts(allowed: rules, label: "penstock sandbox run", privateNetworks: ranges))
     }
 
     /// What was named, without links: people may well name a link, and the sandbox takes none.

@@ -17,10 +17,11 @@ enum SkillsCommand {
         summary: "names, commands and purposes",
         examples: [("penstock skills list", "of the folders in the settings")],
         run: { invocation in
-            let catalog = SkillLoader.load(try SettingsFile.load(invocation).skills)
+            let settings = try SettingsFile.load(invocation)
+            let catalog = SkillLoader.load(settings.skills, host: settings.skillHost)
             complain(catalog.diagnostics.filter { $0.severity == .error })
             guard !invocation.isJSON else {
-                for skill in catalog.skills { Terminal.json(.object(summary(skill, catalog))) }
+                for skill in catalog.skills { Terminal.json(.object(summary(skill, catalog, settings))) }
                 return 0
             }
             Terminal.table(
@@ -42,19 +43,21 @@ enum SkillsCommand {
         operands: "NAME",
         operandCount: 1...1,
         run: { invocation in
-            let catalog = SkillLoader.load(try SettingsFile.load(invocation).skills)
+            let settings = try SettingsFile.load(invocation)
+            let catalog = SkillLoader.load(settings.skills, host: settings.skillHost)
             let name = invocation.operands[0]
             guard let skill = catalog[name] else {
                 throw Failure("there is no skill \(name); penstock skills list shows those there are")
             }
             guard !invocation.isJSON else {
-                var members = summary(skill, catalog)
+                var members = summary(skill, catalog, settings)
                 members["body"] = .string(skill.body)
                 Terminal.json(.object(members))
                 return 0
             }
             Terminal.line("\(skill.name): \(skill.description)")
             Terminal.line("from \(skill.document)")
+            for line in network(skill, settings) { Terminal.line(line) }
             for missing in skill.missing { Terminal.line("not for models here: \(missing)") }
             Terminal.line("\n\(skill.activation)")
             return 0
@@ -99,7 +102,30 @@ enum SkillsCommand {
         ])
     }
 
-    private static func summary(_ skill: Skill, _ catalog: SkillCatalog) -> [String: JSONValue] {
+    /// What it asks of the network, and what the settings grant: one says nothing about the other.
+    private static func network(_ skill: Skill, _ settings: Settings) -> [String] {
+        let grant = settings.sandbox.grants[skill.name]
+        let hosts = grant?.hosts.map(\.description) ?? []
+        let asked = skill.requestedHosts
+        var lines: [String] = []
+        if !asked.isEmpty { lines.append("asks for the hosts: \(asked.joined(separator: ", "))") }
+        if !asked.isEmpty || !hosts.isEmpty {
+            let names =
+                hosts.isEmpty
+                ? "none; sandbox.skills in the settings names them" : hosts.joined(separator: ", ")
+            lines.append("is granted the hosts: \(names)")
+        }
+        if let names = grant?.names.sorted(), !names.isEmpty {
+            lines.append("is granted the secrets: \(names.joined(separator: ", "))")
+        }
+        return lines
+    }
+
+    private static func summary(
+        _ skill: Skill,
+        _ catalog: SkillCatalog,
+        _ settings: Settings
+    ) -> [String: JSONValue] {
         func words(_ list: [String]) -> JSONValue { .array(list.map { .string($0) }) }
         return [
             "name": .string(skill.name),
@@ -112,6 +138,9 @@ enum SkillsCommand {
             "missing": words(skill.missing),
             "resources": words(skill.resources), "hidden_from_models": .bool(skill.isHiddenFromModels),
             "digest": .string(skill.digest),
+            "hosts_requested": words(skill.requestedHosts),
+            "hosts_granted": words(settings.sandbox.grants[skill.name]?.hosts.map(\.description) ?? []),
+            "secrets_granted": words(settings.sandbox.grants[skill.name]?.names.sorted() ?? []),
         ]
     }
 }

@@ -9,6 +9,9 @@ import Testing
 struct AttackTests {
     static let attacks = Attack.reach + Attack.escape + Attack.exhaust
 
+    /// A socket is what the door is for; `NetworkPolicyTests` says what can be done with one.
+    static let besideTheDoor = (Attack.reach + Attack.escape).filter { $0.name != "open an internet socket" }
+
     @Test(
         "without a sandbox it succeeds",
         .enabled(if: geteuid() == 0),
@@ -20,6 +23,20 @@ struct AttackTests {
         let said = try Outside.run(attack.command, environment: bait.environment, in: bait.folder)
 
         #expect(said.contains("BREACH"), "\(said)")
+    }
+
+    @Test("inside with a door to the network it fails", arguments: besideTheDoor)
+    func failsBesideTheDoor(attack: Attack) async throws {
+        let bait = try Bait()
+        let builder = Builder.here[0]
+        var run = SandboxRun(command: attack.command, environment: bait.environment)
+        run.limits.wallClock = .seconds(20)
+        run.network = .hosts(SandboxHosts(allowed: [], label: "attack"))
+
+        let outcome = try await builder.sandbox.run(run) { _, _ in }
+
+        #expect(!outcome.text.contains("BREACH"), "\(outcome.ending) \(outcome.text)")
+        #expect(outcome.ending != .limit(.wallClock), "\(outcome.text)")
     }
 
     @Test("inside it fails", arguments: attacks, Builder.here)

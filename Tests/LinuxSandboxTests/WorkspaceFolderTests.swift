@@ -60,7 +60,9 @@ struct WorkspaceFolderTests {
         try "#!/bin/sh\necho ran\n".write(toFile: folder + "/run", atomically: false, encoding: .utf8)
         chmod(folder + "/run", 0o755)
         var run = SandboxRun(command: [
-            "bash", "-c", "/skills/one/run; touch /skills/one/x || touch /skills/y",
+            "bash", "-c",
+            // Busy while another test forks between our writing it and closing it.
+            "until /skills/one/run; [ $? != 126 ]; do sleep 0.1; done; touch /skills/one/x || touch /skills/y",
         ])
         run.mounts = [SandboxMount(host: folder, inside: "/skills/one")]
 

@@ -165,7 +165,7 @@ struct JournalTests {
 }
 
 /// Folders that hold nothing, for skills that are not really run.
-private struct PlainFolders: WorkspaceFolders {
+struct PlainFolders: WorkspaceFolders {
     func open(_ tree: String?, for conversation: String) async throws(TurnFailure) -> WorkspaceFolder {
         WorkspaceFolder(path: "/nowhere", tree: tree)
     }

@@ -30,13 +30,15 @@ struct TurnBench {
         skills: SkillCatalog = SkillCatalog(),
         sandbox: any SkillSandbox = FakeSandbox([:]),
         folders: any WorkspaceFolders = NoFolders(),
+        grants: [String: SkillGrant] = [:],
         _ model: ScriptedModel
     ) {
         objects = store
         self.model = model
         var settings = AgentSettings()
         change(&settings)
-        let tools = AgentTools(skills: skills, runner: SkillRunner(sandbox: sandbox, limits: .standard))
+        let runner = SkillRunner(sandbox: sandbox, limits: .standard, grants: grants)
+        let tools = AgentTools(skills: skills, runner: runner)
         stage = TurnStage(
             agent: Agent(model: model, tools: tools, settings: settings),
             store: store,

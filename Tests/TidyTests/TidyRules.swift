@@ -18,7 +18,9 @@ enum TidyRules {
         "Adapters": ["Crypto", "JSON", "Pipeline", "Telemetry", "Topics"],
         "EmbeddedLog": ["CLinux", "CSQLite", "Pipeline", "Telemetry", "Topics"],
         "KafkaLog": ["CRDKafka", "JSON", "Pipeline", "Telemetry", "Topics"],
-        "LinuxSandbox": ["CLinux", "CSandbox", "CSeccomp", "Crypto", "Pipeline", "Telemetry"],
+        "LinuxSandbox": [
+            "CLinux", "CSandbox", "CSeccomp", "Crypto", "Network", "Pipeline", "Telemetry",
+        ],
         "Edge": ["CCurl", "CLinux", "JSON", "Network", "Pipeline", "Telemetry"],
         "PipelineTesting": ["Crypto", "JSON", "Pipeline", "Telemetry", "Topics"],
         "PenstockTool": [

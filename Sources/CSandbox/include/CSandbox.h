@@ -17,6 +17,8 @@
 #define SANDBOX_MOUNTS_MAX 64
 #define SANDBOX_FILTER_BYTES_MAX (32 * 1024)
 #define SANDBOX_POOL_MAX 64
+// Where a sandbox with a door finds the worker's proxy, on its own loopback.
+#define SANDBOX_DOOR_PORT 3128
 
 // What was being done when a sandbox could not be built; the worker has words and a cure for each.
 enum sandbox_step {
@@ -28,6 +30,7 @@ enum sandbox_step {
     SANDBOX_STEP_CGROUP_NAMESPACE,
     SANDBOX_STEP_TIME_NAMESPACE,
     SANDBOX_STEP_NETWORK,
+    SANDBOX_STEP_DOOR,
     SANDBOX_STEP_TEMPLATE,
     SANDBOX_STEP_USER_MAP,
     SANDBOX_STEP_USER_NAMESPACE,
@@ -58,27 +61,29 @@ enum sandbox_step {
 
 enum sandbox_message { SANDBOX_HELLO = 1, SANDBOX_RUN = 2 };
 
-// First packet to the spawner; `filter_bytes` bytes of BPF follow. `pool_size` sandboxes are made ahead of
+// First packet to the spawner; `filter_bytes` bytes of BPF follow, then `network_filter_bytes` of the filter
+// for runs with a door to the network. `pool_size` sandboxes are made ahead of
 // their requests, while there are any, and given up after `pool_idle_seconds` without. `is_lenient` lets it
 // do without Landlock and without a time namespace where the kernel has none; otherwise their absence is a
 // failed step.
 struct sandbox_hello {
     uint32_t message;
     uint32_t filter_bytes;
+    uint32_t network_filter_bytes;
     uint32_t is_lenient;
     uint32_t pool_size;
     uint32_t pool_idle_seconds;
-    uint32_t reserved;
 };
 
-// The descriptors sent along with a request, in this order; then none to two cgroup.procs files to enter.
+// The descriptors sent along with a request, in this order; then, where the request has them, the door's
+// socket and the secrets' pipe; then none to two cgroup.procs files to enter.
 enum sandbox_descriptor {
     SANDBOX_FD_INPUT,
     SANDBOX_FD_OUTPUT,
     SANDBOX_FD_ERROR,
     SANDBOX_FD_REPORT,
     SANDBOX_FD_COUNT,
-    SANDBOX_FD_MAX = SANDBOX_FD_COUNT + 2
+    SANDBOX_FD_MAX = SANDBOX_FD_COUNT + 4
 };
 
 // A command; then, each ended by a NUL byte: `candidates` paths to try, `arguments`, `variables`, the working
@@ -90,7 +95,11 @@ struct sandbox_request {
     uint32_t arguments;
     uint32_t variables;
     uint32_t mounts;
-    uint32_t reserved;
+    // Loopback is up, with one listener on SANDBOX_DOOR_PORT; the listener goes to the worker over the door's
+    // socket, before the command starts.
+    uint16_t has_door;
+    // The command finds the secrets' pipe as its descriptor 3.
+    uint16_t has_secrets;
     uint64_t id;
     uint64_t cpu_seconds;
     uint64_t memory_bytes;

@@ -63,7 +63,7 @@ extension Settings {
         let reader = try SettingsReader(root, file: context.file, path: "", keys: Self.keys)
         if let data = try Self.plain("data", reader, context) { self.data = context.path(data) }
         if let skills = try reader.strings("skills") { self.skills = skills.map(context.path) }
-        try takeSandbox(reader)
+        try takeSandbox(reader, context)
         try takeHTTP(reader)
         try takeLog(reader, context)
         try takeStore(reader, context)
@@ -91,13 +91,16 @@ extension Settings {
         case refuse, allow
     }
 
-    private mutating func takeSandbox(_ root: SettingsReader) throws(SettingsError) {
-        let keys = ["missing_layers", "ready", "ready_for"]
+    private mutating func takeSandbox(_ root: SettingsReader, _ context: SettingsContext)
+        throws(SettingsError)
+    {
+        let keys = ["missing_layers", "ready", "ready_for", "private_networks", "secrets", "skills"]
         guard let reader = try root.reader("sandbox", keys: keys) else { return }
         sandbox.mayLackLayers = try reader.word("missing_layers", MissingLayers.self) == .allow
         sandbox.poolSize = try reader.integer("ready", in: 0...64) ?? sandbox.poolSize
         sandbox.poolIdle =
             try reader.duration("ready_for", in: .seconds(1)...(.seconds(86_400))) ?? sandbox.poolIdle
+        try takeGrants(reader, context)
     }
 
     private mutating func takeHTTP(_ root: SettingsReader) throws(SettingsError) {

@@ -77,6 +77,8 @@ package struct Settings: Sendable {
         /// Sandboxes made ahead of their requests, and how long they wait for one.
         package var poolSize = 0
         package var poolIdle: Duration = .seconds(60)
+        /// By skill.
+        package var grants: [String: SkillGrant] = [:]
 
         package init() {}
     }

@@ -14,6 +14,9 @@ package struct SandboxRun: Sendable, Hashable {
     package var mounts: [SandboxMount]
     package var limits: SandboxLimits
     package var network: SandboxNetwork
+    /// Secrets that the command itself may hold: lines `NAME=value` to read from its descriptor 3, once. Not
+    /// in its environment, where every process would inherit them.
+    package var descriptorSecrets: [String: String] = [:]
 
     package init(
         command: [String],
@@ -50,6 +53,8 @@ package struct SandboxMount: Sendable, Hashable {
 package enum SandboxNetwork: Sendable, Hashable {
     /// No interface is up; not even loopback.
     case none
+    /// Loopback is up with one listener, the proxy's, which `http_proxy` and `https_proxy` name.
+    case hosts(SandboxHosts)
 }
 
 /// What one run may use; a limit that is met ends the run with an outcome that names it, or makes the system

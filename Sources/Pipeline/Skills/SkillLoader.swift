@@ -77,8 +77,9 @@ package enum SkillLoader {
             )
             return (nil, diagnostics)
         }
-        diagnostics += remarks(on: document, found, host)
         let name = name(of: document, found)
+        let host = host.granting(name)
+        diagnostics += remarks(on: document, found, host)
         let resources =
             found.isAlone ? [] : FileTree.files(below: found.folder, most: Skill.resourcesMax, depthMax: 6)
         let entryPoint: String?

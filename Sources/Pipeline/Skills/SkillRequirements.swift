@@ -40,9 +40,18 @@ package struct SkillHost: Sendable, Hashable {
     /// Folders of programs that the sandbox shows from this machine.
     package var searchPath = ["/usr/local/bin", "/usr/bin", "/bin"]
     package var environment: Set<String> = []
+    /// Variables by skill, beside those.
+    package var granted: [String: Set<String>] = [:]
     package var settings: Set<String> = []
 
     package init() {}
+
+    /// What the skill of that name finds.
+    func granting(_ skill: String) -> SkillHost {
+        var host = self
+        host.environment.formUnion(granted[skill] ?? [])
+        return host
+    }
 
     func has(_ program: String) -> Bool {
         guard !program.isEmpty, !program.contains("/") else { return false }

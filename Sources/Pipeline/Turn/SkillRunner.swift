@@ -63,12 +63,19 @@ private struct SkillRequest: JSONObjectCoded {
 package struct SkillRunner: Sendable {
     package let sandbox: any SkillSandbox
     package let limits: SandboxLimits
+    /// By skill; none has no network and no secret.
+    package let grants: [String: SkillGrant]
     /// Most bytes of each stream that the journal and the model get.
     package static let outputBytesMax = 32 * 1_024
 
-    package init(sandbox: any SkillSandbox, limits: SandboxLimits) {
+    package init(
+        sandbox: any SkillSandbox,
+        limits: SandboxLimits,
+        grants: [String: SkillGrant] = [:]
+    ) {
         self.sandbox = sandbox
         self.limits = limits
+        self.grants = grants
     }
 
     func run(
@@ -106,7 +113,7 @@ package struct SkillRunner: Sendable {
         live(.skillStarted(skill.name))
         let result = try await steps.run(.skill, skill.name, request: request, isJournaled: true) {
             () async throws(TurnFailure) -> SkillResult in
-            try await perform(run, in: &workspace)
+            try await perform(run, of: skill.name, in: &workspace)
         }
         live(.skillEnded(skill.name, succeeded: result.succeeded))
         workspace.tree = result.workspace
@@ -115,6 +122,7 @@ package struct SkillRunner: Sendable {
 
     private func perform(
         _ run: SandboxRun,
+        of skill: String,
         in workspace: inout TurnWorkspace
     ) async throws(TurnFailure) -> SkillResult {
         var run = run
@@ -126,6 +134,15 @@ package struct SkillRunner: Sendable {
             // The conversation goes on without them; its state names them still, so that a repair finds them.
             result.ending = "failed"
             result.errors = "The conversation's files can not be read: \(error.detail)"
+            result.workspace = workspace.tree
+            return result
+        }
+        do throws(SecretError) {
+            try grants[skill]?.apply(to: &run, skill: skill)
+        } catch {
+            result.ending = "failed"
+            result.errors =
+                "The skill could not be run: a secret that it is granted is missing: \(error.detail)"
             result.workspace = workspace.tree
             return result
         }

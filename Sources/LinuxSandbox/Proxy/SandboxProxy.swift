@@ -1,0 +1,161 @@
+import CLinux
+import Glibc
+import Network
+package import Pipeline
+import Synchronization
+import Telemetry
+
+/// One connection that a command in a sandbox made or tried, for whoever audits them.
+package struct SandboxConnection: Sendable, Hashable {
+    /// Whose run it was.
+    package let label: String
+    package var host = ""
+    package var port: UInt16 = 0
+    /// Where it led; nil when it was refused before.
+    package var address: NetworkAddress?
+    package var isAllowed = false
+    /// Why it was refused, or ended other than by its two sides.
+    package var reason: String?
+    /// Of a plain request.
+    package var status: Int?
+    package var sentBytes = 0
+    package var receivedBytes = 0
+    package var duration: Duration = .zero
+
+    init(label: String) {
+        self.label = label
+    }
+}
+
+/// The proxy that sandboxes reach hosts through: outside of all of them, on a loop of its own. Each run has a
+/// door, the listener on its own loopback.
+final class SandboxProxy: Sendable {
+    // A loop lives as long as the process, so all sandboxes share one.
+    private static let loop = EventLoop(name: "sandbox-proxy")
+
+    private let resolver: NameResolver
+    private let audit: @Sendable (SandboxConnection) -> Void
+
+    init(resolve: @escaping NameResolver.Look, audit: @escaping @Sendable (SandboxConnection) -> Void) {
+        resolver = NameResolver(resolve)
+        self.audit = audit
+    }
+
+    /// Serves the listener, which it closes in the end.
+    func open(_ listener: CInt, for hosts: SandboxHosts) -> ProxyDoor {
+        let door = ProxyDoor(listener, hosts: hosts, resolver: resolver, loop: Self.loop, audit: audit)
+        Self.loop.execute { door.start() }
+        return door
+    }
+
+    private static let allowed = counter("allowed")
+    private static let refused = counter("refused")
+
+    private static func counter(_ verdict: String) -> Counter {
+        Counter(
+            "penstock_sandbox_connections_total",
+            help: "Connections that skills made or tried, by verdict.",
+            labels: ["verdict": verdict]
+        )
+    }
+
+    /// A line of the log and a count for each connection.
+    static let log: @Sendable (SandboxConnection) -> Void = { connection in
+        (connection.isAllowed ? allowed : refused).increment()
+        var metadata = [
+            "skill": connection.label, "host": connection.host, "port": "\(connection.port)",
+            "verdict": connection.isAllowed ? "allowed" : "refused",
+            "sent_bytes": "\(connection.sentBytes)", "received_bytes": "\(connection.receivedBytes)",
+            "milliseconds": "\(connection.duration.milliseconds)",
+        ]
+        metadata["address"] = connection.address?.description
+        metadata[LogKeys.status] = connection.status.map { "\($0)" }
+        metadata[LogKeys.reason] = connection.reason
+        logger.info("Connection of a skill", metadata: metadata)
+    }
+
+    private static let logger = Logger(label: "sandbox.proxy")
+}
+
+/// A run's way to the proxy. Touched on the loop's thread only, but for `close`.
+final class ProxyDoor: EventLoopHandler, @unchecked Sendable {
+    // Safe to share: after `init` all happens on the loop's thread; `close` goes there.
+    let hosts: SandboxHosts
+    let resolver: NameResolver
+    var sentBytes = 0
+    var receivedBytes = 0
+    var policy: ProxyPolicy { ProxyPolicy(hosts: hosts) }
+
+    private let listener: CInt
+    private let loop: EventLoop
+    private let audit: @Sendable (SandboxConnection) -> Void
+    private var connections: [ObjectIdentifier: ProxyConnection] = [:]
+    private var isPaused = false
+    private var isClosed = false
+
+    init(
+        _ listener: CInt,
+        hosts: SandboxHosts,
+        resolver: NameResolver,
+        loop: EventLoop,
+        audit: @escaping @Sendable (SandboxConnection) -> Void
+    ) {
+        self.listener = listener
+        self.hosts = hosts
+        self.resolver = resolver
+        self.loop = loop
+        self.audit = audit
+        _ = fcntl(listener, F_SETFL, fcntl(listener, F_GETFL) | O_NONBLOCK)
+    }
+
+    func start() {
+        if !loop.add(listener, .readable, self) { isPaused = true }
+    }
+
+    func ready(_ readiness: Readiness) {
+        for _ in 0..<16 {
+            guard connections.count < hosts.connectionsMax else { return pause() }
+            guard let (descriptor, _) = Socket.accept(listener) else {
+                // No descriptor left: look away, or the listener would wake us for ever.
+                if errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM { pause() }
+                return
+            }
+            let connection = ProxyConnection(descriptor, door: self, loop: loop)
+            connections[ObjectIdentifier(connection)] = connection
+            connection.start()
+        }
+    }
+
+    func sweep(_ now: ContinuousClock.Instant) { resume() }
+
+    private func pause() {
+        guard !isPaused else { return }
+        isPaused = true
+        loop.pause(listener)
+    }
+
+    private func resume() {
+        guard isPaused, !isClosed, connections.count < hosts.connectionsMax else { return }
+        isPaused = false
+        start()
+    }
+
+    func closed(_ connection: ProxyConnection, _ record: SandboxConnection) {
+        connections[ObjectIdentifier(connection)] = nil
+        // One that asked for nothing is nothing to tell of.
+        if !record.host.isEmpty || record.reason != nil { audit(record) }
+        resume()
+    }
+
+    /// Ends the listener and what goes through it. May be called on any thread; `then` is called when all is
+    /// told to the audit.
+    func close(then: @escaping @Sendable () -> Void) {
+        loop.execute { [self] in
+            isClosed = true
+            loop.remove(listener)
+            Glibc.close(listener)
+            for connection in Array(connections.values) { connection.abandon() }
+            then()
+        }
+    }
+}
