@@ -183,24 +183,33 @@ struct DeadLetterDesk: Sendable {
         guard let value = Base64.decode(letter.payload), let key = Base64.decode(letter.key) else {
             throw Failure("\(item.id): its payload is not what we write")
         }
-        var headers = letter.headers.compactMap { header in
+        let topic = composition.settings.topicPrefix + letter.topic
+        let headers = letter.headers.compactMap { header in
             Base64.decode(header.value).map { LogHeader(header.name, $0) }
         }
-        if letter.topic == EventsTopic.topic.name {
-            let suffix = ":redrive:\(item.id)"
-            headers = headers.map { header in
-                ["ce_id", "ce_dedupekey"].contains(header.name)
-                    ? LogHeader(header.name, header.value + Array(suffix.utf8)) : header
-            }
-        }
-        headers.append(LogHeader("x-redrive-of", item.id))
-        var record = NewRecord(
-            topic: composition.settings.topicPrefix + letter.topic,
-            key: "-",
-            headers: headers,
-            value: value
-        )
+        var record = NewRecord(topic: topic, key: "-", headers: headers, value: value)
         record.key = key.isEmpty ? Array(letter.recordKey.utf8) : key
+        if letter.topic == EventsTopic.topic.name, var event = Self.event(record, letter) {
+            event.id += ":redrive:\(item.id)"
+            event.dedupekey += ":redrive:\(item.id)"
+            record = event.record(topic: topic)
+        }
+        record.headers.append(LogHeader("x-redrive-of", item.id))
         _ = try await composition.log.append([record])
+    }
+
+    /// Nil for what is no event: it goes back as it was, for whoever has learned to read it.
+    private static func event(_ record: NewRecord, _ letter: DeadLetter) -> InboundEvent? {
+        let place = TopicPartition(record.topic, Int32(letter.partition))
+        // Why it can not be read stands in the letter.
+        return try? InboundEvent(
+            LogRecord(
+                position: RecordPosition(place, letter.offset),
+                time: letter.time,
+                key: record.key,
+                headers: record.headers,
+                value: record.value
+            )
+        )
     }
 }
