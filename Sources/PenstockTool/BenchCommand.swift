@@ -9,7 +9,7 @@ enum BenchCommand {
         summary: "measures this machine",
         discussion:
             "Each prints a value and its floor, measured in turn in one run: trust the ratio, not the times.",
-        subcommands: [sandboxCold, sandboxWarm]
+        subcommands: [sandboxCold, sandboxWarm] + PipelineBenchmarks.commands
     )
 
     private static let sandboxCold = sandbox(

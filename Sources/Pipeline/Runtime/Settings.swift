@@ -14,6 +14,10 @@ package struct Settings: Sendable {
         package var membership = Membership.static
         /// Handed to librdkafka as they are.
         package var properties: [String: String] = [:]
+
+        package init(bootstrap: String) {
+            self.bootstrap = bootstrap
+        }
     }
 
     package enum Store: Sendable, Hashable {

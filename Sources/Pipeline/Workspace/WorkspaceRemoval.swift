@@ -1,10 +1,11 @@
 import Glibc
 
 /// Removes a folder that a skill may have filled, whatever it holds, by descriptors: no link is followed.
-enum WorkspaceRemoval {
+package enum WorkspaceRemoval {
     private static let depthMax = 4_096
 
-    static func remove(_ path: String) {
+    /// The folder with all in it; links are removed, never followed.
+    package static func remove(_ path: String) {
         empty(AT_FDCWD, path, depth: 0)
         rmdir(path)
     }
