@@ -1,9 +1,10 @@
 import Crypto
 import Foundation
 import JSON
-import Pipeline
 import Synchronization
 import Testing
+
+@testable import Pipeline
 
 @Suite("Workspaces")
 struct WorkspaceTests {
@@ -89,20 +90,157 @@ struct WorkspaceTests {
         #expect(stored.withLock { $0 } == [SHA256.hex(Array("new".utf8))])
     }
 
-    @Test("pipes, sockets, devices and files with two names are left out and named")
+    @Test("pipes, sockets and devices are left out and named")
     func refusesSpecialFiles() async throws {
         let source = try folder()
         defer { remove(source) }
         mkfifo(source + "/pipe", 0o600)
-        try write("x", source + "/one")
-        link(source + "/one", source + "/two")
-        var expected = ["one", "pipe", "two"]
+        let name = sockaddr_un.bound(to: source + "/socket")
+        defer { close(name) }
+        var expected = ["pipe", "socket"]
         if mknod(source + "/device", S_IFCHR | 0o600, 1 << 8 | 3) == 0 { expected.insert("device", at: 0) }
 
         let result = try await capture(source)
 
         #expect(result.refused.map(\.path) == expected)
         #expect(result.tree.entries == [])
+    }
+
+    @Test("a file with two names here becomes two files; with one elsewhere it is left out and named")
+    func hardLinks() async throws {
+        let (source, elsewhere) = (try folder(), try folder())
+        defer { [source, elsewhere].forEach(remove) }
+        try write("mine", source + "/one")
+        mkdir(source + "/sub", 0o700)
+        link(source + "/one", source + "/sub/two")
+        try write("somebody else's", elsewhere + "/secret")
+        link(elsewhere + "/secret", source + "/stolen")
+
+        let result = try await capture(source)
+
+        #expect(
+            result.tree.entries.map { String(decoding: $0.path, as: UTF8.self) } == ["one", "sub", "sub/two"]
+        )
+        #expect(result.tree.blobs == [SHA256.hex(Array("mine".utf8))])
+        #expect(result.refused.map(\.path) == ["stolen"])
+    }
+
+    @Test("names of control and bidi characters, of another case or of no text come back as they were")
+    func oddNames() async throws {
+        let (source, target) = (try folder(), try folder())
+        defer { [source, target].forEach(remove) }
+        let names: [[UInt8]] = [
+            Array("a\u{202E}gpj.exe".utf8), Array("\u{1B}[2J".utf8), Array("README".utf8),
+            Array("readme".utf8),
+            Array("e\u{301}".utf8), Array("\u{E9}".utf8), [0xFF, 0xFE], Array(" ".utf8), Array("-rf".utf8),
+            Array("a\nb".utf8), [UInt8](repeating: 0x7A, count: 255),
+        ]
+        for name in names {
+            let path = Array(source.utf8CString.dropLast()) + [47] + name.map(CChar.init(bitPattern:)) + [0]
+            close(open(path, O_CREAT | O_WRONLY, 0o600))
+        }
+        mkfifo(source + "/p\u{1B}[31m\u{202E}", 0o600)
+
+        let first = try await capture(source)
+        let read = try WorkspaceTree(json: first.tree.json)
+        try await WorkspaceRestore(limits: .standard).restore(read, into: target) { _ in [] }
+
+        #expect(try await capture(target).tree == first.tree)
+        #expect(Set(first.tree.entries.map(\.path)) == Set(names))
+        #expect(first.refused.map(\.path) == ["p\\x1b[31m\\xe2\\x80\\xae"])
+    }
+
+    @Test("folders that somebody swaps for links meanwhile never lead outside", .timeLimit(.minutes(1)))
+    func swaps() async throws {
+        let (source, outside) = (try folder(), try folder())
+        defer { [source, outside].forEach(remove) }
+        try write("outside", outside + "/file")
+        mkdir(source + "/real", 0o700)
+        try write("inside", source + "/real/file")
+        let isOver = Atomic(false)
+        let swapper = Thread {
+            while !isOver.load(ordering: .relaxed) {
+                rename(source + "/real", source + "/away")
+                symlink(outside, source + "/real")
+                unlink(source + "/real")
+                rename(source + "/away", source + "/real")
+            }
+        }
+        swapper.start()
+        let secret = SHA256.hex(Array("outside".utf8))
+        var whole = 0
+        for _ in 0..<3_000 {
+            // A folder that is gone when it is opened ends the capture; that is what it should do.
+            guard let result = try? await capture(source) else { continue }
+            #expect(!result.tree.blobs.contains(secret))
+            whole += result.tree.blobs.isEmpty ? 0 : 1
+        }
+        isOver.store(true, ordering: .relaxed)
+        while !swapper.isFinished { await Task.yield() }
+        #expect(whole > 0)
+    }
+
+    @Test("a sparse file within the limits comes back sparse")
+    func sparse() async throws {
+        let (source, target) = (try folder(), try folder())
+        defer { [source, target].forEach(remove) }
+        _ = FileManager.default.createFile(atPath: source + "/holes", contents: Data("start".utf8))
+        truncate(source + "/holes", 32 << 20)
+        let blobs = Blobs()
+
+        let first = try await capture(source, into: blobs)
+        try await WorkspaceRestore(limits: .standard).restore(first.tree, into: target) { try blobs.get($0) }
+
+        var status = stat()
+        #expect(stat(target + "/holes", &status) == 0 && status.st_size == 32 << 20)
+        #expect(status.st_blocks * 512 < 1 << 20)
+        #expect(try await capture(target).tree == first.tree)
+    }
+
+    @Test("blobs are read side by side, each once in a stretch, and no more than a few at a time")
+    func parallel() async throws {
+        let (source, target) = (try folder(), try folder())
+        defer { [source, target].forEach(remove) }
+        for number in 0..<100 { try write("file \(number / 2)", source + "/f\(number)") }
+        let blobs = Blobs()
+        let first = try await capture(source, into: blobs)
+        let state = Mutex((now: 0, most: 0, calls: 0))
+
+        try await WorkspaceRestore(limits: .standard).restore(first.tree, into: target) { hash in
+            state.withLock {
+                $0.now += 1
+                $0.calls += 1
+                $0.most = max($0.most, $0.now)
+            }
+            for _ in 0..<20 { await Task.yield() }
+            state.withLock { $0.now -= 1 }
+            return try blobs.get(hash)
+        }
+
+        #expect(try await capture(target).tree == first.tree)
+        let seen = state.withLock { $0 }
+        #expect(seen.most > 1 && seen.most <= 16 && seen.calls <= 100)
+    }
+
+    @Test("a tree deeper than there are descriptors, and locked, is removed all the same")
+    func removesDeepTrees() throws {
+        let top = try folder()
+        var folder = open(top, O_RDONLY | O_DIRECTORY)
+        for level in 0..<5_000 {
+            #expect(mkdirat(folder, "d", 0o700) == 0)
+            close(openat(folder, "file", O_CREAT | O_WRONLY, 0o600))
+            symlinkat("/etc", folder, "link")
+            let next = openat(folder, "d", O_RDONLY | O_DIRECTORY)
+            if level % 100 == 0 { fchmod(folder, 0o000) }
+            close(folder)
+            folder = next
+        }
+        close(folder)
+
+        WorkspaceRemoval.remove(top)
+
+        #expect(access(top, F_OK) != 0)
+        #expect(access("/etc/passwd", F_OK) == 0)
     }
 
     @Test("links are kept as links, and a folder behind one is not entered")
@@ -248,5 +386,23 @@ struct WorkspaceTests {
 
         #expect(result.tree.entries.map(\.node).first == .directory(mode: 0o700))
         #expect(result.tree.byteCount == 1)
+    }
+}
+
+extension sockaddr_un {
+    /// A socket that lies at the path.
+    fileprivate static func bound(to path: String) -> Int32 {
+        let number = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) { bytes in
+            for (index, byte) in path.utf8.enumerated() { bytes[index] = byte }
+        }
+        _ = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
+                bind(number, address, socklen_t(MemoryLayout<sockaddr_un>.size))
+            }
+        }
+        return number
     }
 }

@@ -164,6 +164,8 @@ package struct SkillRunner: Sendable {
         }
         do throws(TurnFailure) {
             result.workspace = try await workspace.capture()
+            for note in workspace.refused.prefix(5) { result.errors += "\nNot kept: \(note)" }
+            if workspace.refused.count > 5 { result.errors += "\nand \(workspace.refused.count - 5) more" }
         } catch {
             guard case .permanent = error.kind else { throw error }
             try await workspace.reset()

@@ -96,12 +96,15 @@ package final class StoredWorkspaces: WorkspaceFolders {
                 _ = try await store.putBlob(bytes)
                 if bytes.count <= CarriedBlob.bytesMax { cache.insert(bytes, as: hash) }
             }
-            guard !result.tree.entries.isEmpty else { return WorkspaceFolder(path: folder.path, tree: nil) }
+            let refused = result.refused.map { "\($0.path): \($0.reason)" }
+            guard !result.tree.entries.isEmpty else {
+                return WorkspaceFolder(path: folder.path, tree: nil, refused: refused)
+            }
             let body = result.tree.json
             let hash = SHA256.hex(body)
             if hash != folder.tree { _ = try await store.putBlob(body) }
             cache.insert(body, as: hash)
-            return WorkspaceFolder(path: folder.path, tree: hash)
+            return WorkspaceFolder(path: folder.path, tree: hash, refused: refused)
         } catch {
             throw Self.failure(error)
         }

@@ -37,9 +37,13 @@ package struct TurnWorkspace: Sendable {
         guard let folder else { return tree }
         let captured = try await folders.capture(folder)
         self.folder = captured
-        isClean = true
+        // What was refused lies in the folder still, and a worker that lays the tree out elsewhere lacks it.
+        isClean = captured.refused.isEmpty
         return captured.tree
     }
+
+    /// What the last capture did not take and why, printable.
+    package var refused: [String] { folder?.refused ?? [] }
 
     /// Drops what is in the folder; the next `open` lays out `tree` again.
     package mutating func reset() async throws(TurnFailure) {
@@ -64,10 +68,13 @@ package struct WorkspaceFolder: Sendable, Hashable {
     package let path: String
     /// The tree of what is in it, as far as we know.
     package let tree: String?
+    /// What was not taken of it and why, printable, when it was captured.
+    package let refused: [String]
 
-    package init(path: String, tree: String?) {
+    package init(path: String, tree: String?, refused: [String] = []) {
         self.path = path
         self.tree = tree
+        self.refused = refused
     }
 }
 

@@ -3,8 +3,9 @@ import Glibc
 
 /// Takes a folder that a skill may have filled with anything, and gives the tree of it.
 ///
-/// The skill's processes must be gone. Regular files with one name, folders and symbolic links (as such) are
-/// taken; whatever else lies there is left out and named.
+/// The skill's processes must be gone. Regular files, folders and symbolic links (as such) are taken; whatever
+/// else lies there is left out and named. A file with several names becomes as many files, unless one of them
+/// is outside the folder: then it is left out.
 package struct WorkspaceCapture: Sendable {
     package struct Result: Sendable, Hashable {
         package var tree: WorkspaceTree
@@ -21,27 +22,49 @@ package struct WorkspaceCapture: Sendable {
     private static let refusalsMax = 100
     private static let targetBytesMax = 4095
 
+    private static let storesMax = 16
+    private static let storeBytesMax = 32 << 20
+
     private let limits: WorkspaceLimits
 
     package init(limits: WorkspaceLimits) {
         self.limits = limits
     }
 
-    /// `store` gets the bytes of each file whose hash is not `known`, each once, one at a time; what it
+    /// `store` gets the bytes of each file whose hash is not `known`, each once, up to 16 at a time; what it
     /// throws ends the capture. Throws `WorkspaceError` when a limit is passed or something cannot be read.
     package func capture(
         _ folder: String,
         known: Set<String> = [],
-        store: @Sendable (_ sha256: String, _ bytes: [UInt8]) async throws -> Void
+        store: @escaping @Sendable (_ sha256: String, _ bytes: [UInt8]) async throws -> Void
     ) async throws -> Result {
         var walk = Walk(limits: limits, known: known)
         let root = try FolderDescriptor.open(folder)
         walk.device = root.status?.st_dev ?? 0
         walk.enter(root, path: [])
+        var blobs: [Blob] = []
+        var size = 0
         while let step = try walk.next() {
-            if let blob = step { try await store(blob.hash, blob.bytes) }
+            guard let blob = step else { continue }
+            blobs.append(blob)
+            size += blob.bytes.count
+            guard blobs.count == Self.storesMax || size >= Self.storeBytesMax else { continue }
+            try await Self.hand(blobs, to: store)
+            (blobs, size) = ([], 0)
         }
+        try await Self.hand(blobs, to: store)
+        walk.judgeLinked()
         return Result(tree: WorkspaceTree(entries: walk.entries), refused: walk.refused)
+    }
+
+    private static func hand(
+        _ blobs: [Blob],
+        to store: @escaping @Sendable (_ sha256: String, _ bytes: [UInt8]) async throws -> Void
+    ) async throws {
+        try await withThrowingTaskGroup { group in
+            for blob in blobs { group.addTask { try await store(blob.hash, blob.bytes) } }
+            try await group.waitForAll()
+        }
     }
 
     private struct Blob {
@@ -64,6 +87,8 @@ package struct WorkspaceCapture: Sendable {
         var refused: [Refusal] = []
         private var levels: [Level] = []
         private var bytes = 0
+        /// Files with several names, by inode: how many they have in all, and those met here.
+        private var linked: [ino_t: (names: Int, paths: [[UInt8]])] = [:]
 
         init(limits: WorkspaceLimits, known: Set<String>) {
             self.limits = limits
@@ -102,10 +127,8 @@ package struct WorkspaceCapture: Sendable {
             switch found.st_mode & S_IFMT {
             case S_IFDIR where found.st_dev == device:
                 try takeFolder(name, path, mode: mode, in: level)
-            case S_IFREG where found.st_nlink == 1 && found.st_dev == device:
-                return try takeFile(name, path, mode: mode, in: level)
             case S_IFREG where found.st_dev == device:
-                refuse(path, "it has \(found.st_nlink) names (hard links)")
+                return try takeFile(name, path, mode: mode, in: level)
             case S_IFLNK: try takeLink(name, path, in: level)
             case S_IFDIR, S_IFREG: refuse(path, "it is on another file system")
             case S_IFIFO: refuse(path, "it is a pipe")
@@ -176,9 +199,12 @@ package struct WorkspaceCapture: Sendable {
             guard file >= 0 else { throw FolderDescriptor.failure("file", path) }
             defer { close(file) }
             var found = stat()
-            guard fstat(file, &found) == 0, found.st_mode & S_IFMT == S_IFREG, found.st_nlink == 1 else {
+            guard fstat(file, &found) == 0, found.st_mode & S_IFMT == S_IFREG, found.st_dev == device else {
                 refuse(path, "it changed while it was read")
                 return nil
+            }
+            if found.st_nlink > 1 {
+                linked[found.st_ino, default: (Int(found.st_nlink), [])].paths.append(path)
             }
             guard found.st_size <= limits.fileBytes else {
                 throw WorkspaceError(
@@ -195,6 +221,20 @@ package struct WorkspaceCapture: Sendable {
             let node = WorkspaceEntry.Node.file(mode: mode | 0o600, size: content.count, sha256: hash)
             entries.append(WorkspaceEntry(path: path, node: node))
             return known.insert(hash).inserted ? Blob(hash: hash, bytes: content) : nil
+        }
+
+        /// Takes out again what has a name that was not met: it is somebody else's too.
+        mutating func judgeLinked() {
+            let foreign = linked.values.filter { $0.paths.count != $0.names }
+            guard !foreign.isEmpty else { return }
+            let paths = Set(foreign.flatMap(\.paths))
+            entries.removeAll { paths.contains($0.path) }
+            for file in foreign {
+                for path in file.paths {
+                    refuse(path, "it has \(file.names) names (hard links), of which some are elsewhere")
+                }
+            }
+            refused.sort { $0.path < $1.path }
         }
 
         private func read(_ file: Int32, size: Int, _ path: [UInt8]) throws(WorkspaceError) -> [UInt8] {

@@ -17,7 +17,7 @@ package struct WorkspaceRestore: Sendable {
     package func restore(
         _ tree: WorkspaceTree,
         into folder: String,
-        blob: @Sendable (_ sha256: String) async throws -> [UInt8]
+        blob: @escaping @Sendable (_ sha256: String) async throws -> [UInt8]
     ) async throws {
         try check(tree)
         let root = try FolderDescriptor.open(folder)
@@ -27,12 +27,14 @@ package struct WorkspaceRestore: Sendable {
                 "workspace \(folder): restore into an empty folder, this one is not"
             )
         }
-        for entry in tree.entries {
+        var fetched: [String: [UInt8]] = [:]
+        for (index, entry) in tree.entries.enumerated() {
             switch entry.node {
             case .directory(let mode): try make(entry.path, in: root) { makeFolder($0, $1, mode: mode) }
             case .symlink(let target): try make(entry.path, in: root) { makeLink($0, $1, target: target) }
             case .file(let mode, let size, let hash):
-                let bytes = try await blob(hash)
+                if fetched[hash] == nil { fetched = try await Self.fetch(tree.entries[index...], blob) }
+                let bytes = fetched[hash] ?? []
                 guard bytes.count == size, SHA256.hex(bytes) == hash else {
                     throw WorkspaceError(
                         .corrupt,
@@ -42,6 +44,28 @@ package struct WorkspaceRestore: Sendable {
                 }
                 try make(entry.path, in: root) { makeFile($0, $1, mode: mode, bytes: bytes) }
             }
+        }
+    }
+
+    private static let fetchesMax = 16
+    private static let fetchBytesMax = 32 << 20
+
+    /// The blobs of the next files, side by side: at least one, at most 16 and about 32 MiB.
+    private static func fetch(
+        _ entries: ArraySlice<WorkspaceEntry>,
+        _ blob: @escaping @Sendable (_ sha256: String) async throws -> [UInt8]
+    ) async throws -> [String: [UInt8]] {
+        var hashes: Set<String> = []
+        var bytes = 0
+        for entry in entries {
+            guard case .file(_, let size, let hash) = entry.node else { continue }
+            guard hashes.isEmpty || hashes.count < fetchesMax && bytes + size <= fetchBytesMax else { break }
+            hashes.insert(hash)
+            bytes += size
+        }
+        return try await withThrowingTaskGroup { group in
+            for hash in hashes { group.addTask { (hash, try await blob(hash)) } }
+            return try await group.reduce(into: [:]) { $0[$1.0] = $1.1 }
         }
     }
 
@@ -137,9 +161,16 @@ package struct WorkspaceRestore: Sendable {
         let file = openat(folder.number, name.cString, flags, 0o600)
         guard file >= 0 else { return false }
         defer { close(file) }
+        // The file's length first: where nothing but zeros is written, nothing takes room on the disk.
+        guard ftruncate(file, bytes.count) == 0 else { return false }
         var written = 0
         while written < bytes.count {
-            let count = bytes[written...].withUnsafeBytes { write(file, $0.baseAddress, $0.count) }
+            let piece = bytes[written..<min(written + 65_536, bytes.count)]
+            guard piece.contains(where: { $0 != 0 }) else {
+                written = piece.endIndex
+                continue
+            }
+            let count = piece.withUnsafeBytes { pwrite(file, $0.baseAddress, $0.count, written) }
             if count < 0, errno == EINTR { continue }
             guard count > 0 else { return false }
             written += count
