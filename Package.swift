@@ -127,8 +127,26 @@ let package = Package(
         tests("KafkaLogTests", "JSON", "KafkaLog", "Pipeline", "PipelineTesting", "Topics"),
         tests("LinuxSandboxTests", "LinuxSandbox", "Pipeline", "PipelineTesting"),
         tests("NetworkTests", "Network"),
-        tests("PenstockToolTests", "JSON", "PenstockTool", "Pipeline", "PipelineTesting", "Topics"),
+        tests(
+            "PenstockToolTests",
+            "Adapters",
+            "Crypto",
+            "JSON",
+            "PenstockTool",
+            "Pipeline",
+            "PipelineTesting",
+            "Topics"
+        ),
         tests("PipelineTests", "Crypto", "JSON", "Pipeline", "PipelineTesting", "Topics", "YAML"),
+        tests(
+            "ReplayTests",
+            "Adapters",
+            "EmbeddedLog",
+            "JSON",
+            "Pipeline",
+            "PipelineTesting",
+            "Topics"
+        ),
         tests("TelemetryTests", "Telemetry"),
         tests("TidyTests"),
         tests("TopicsTests", "JSON", "Topics"),

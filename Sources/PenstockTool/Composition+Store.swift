@@ -42,6 +42,20 @@ extension Composition {
         ) { refused in try await chain.credentials(refused: refused) }
     }
 
+    /// Before a turn is taken: a store that has lost what the log knows would begin conversations anew.
+    func guardStore() async throws {
+        switch try await StoreGuard.examine(store, log: log, topicPrefix: settings.topicPrefix) {
+        case .usable: return
+        case .halfRebuilt:
+            throw Failure("store: a rebuild was begun and not ended; finish it: penstock replay rebuild")
+        case .lost(let turns):
+            throw Failure(
+                "store: it is empty, but the log has \(turns) turns; make it again from the log: "
+                    + "penstock replay rebuild (or begin afresh with another data: and another bucket)"
+            )
+        }
+    }
+
     /// Before anything is written to a store: it must keep what exactly-once stands on.
     func probeStore() async throws {
         do throws(ObjectStoreError) {

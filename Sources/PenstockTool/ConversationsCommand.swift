@@ -6,90 +6,172 @@ import Topics
 enum ConversationsCommand {
     static let command = Command(
         name: "conversations",
-        summary: "conversations as they are stored: list, show",
+        summary: "conversations as they are stored: list, show, files, fork, gc",
         subcommands: [
             Command(name: "list", summary: "every conversation with its newest turn", run: list),
             Command(
                 name: "show",
-                summary: "transcript, memory and cost of one",
+                summary: "transcript, memory, files and cost of one",
                 operands: "ID",
                 operandCount: 1...1,
-                examples: [("penstock conversations show webhook:/cli:cli", "as it is now")],
-                options: [.value("turn", "N", "as it was after this turn")],
+                examples: [
+                    ("penstock conversations show webhook:/cli:cli", "as it is now"),
+                    (
+                        "penstock conversations show webhook:/cli:cli --turn 3",
+                        "as it was after its third turn"
+                    ),
+                ],
+                options: [turnOption],
                 run: show
             ),
+            Command(
+                name: "files",
+                summary: "the files that skills left, or what is in one",
+                operands: "ID [PATH]",
+                operandCount: 1...2,
+                examples: [
+                    ("penstock conversations files webhook:/cli:cli", "their names, sizes and hashes"),
+                    ("penstock conversations files webhook:/cli:cli notes.txt > notes.txt", "one of them"),
+                ],
+                options: [turnOption],
+                run: files
+            ),
+            Command(
+                name: "fork",
+                summary: "begins a conversation from a turn of another, which is not touched",
+                operands: "ID",
+                operandCount: 1...1,
+                discussion: """
+                    Copies nothing: the new conversation names what the other left after that turn. Turns are
+                    numbered on. Talk to it with penstock send --conversation.
+                    """,
+                examples: [
+                    (
+                        "penstock conversations fork webhook:/cli:cli --turn 3 --to webhook:/cli:again",
+                        "then: penstock send --conversation again \"/help\""
+                    )
+                ],
+                options: [
+                    .value("turn", "N", "the turn to begin from"), .value("to", "ID", "the new conversation"),
+                ],
+                run: fork
+            ),
+            gcCommand,
         ]
     )
+
+    private static let turnOption = Command.Option.value("turn", "N", "as it was after this turn")
 
     private static func list(_ invocation: Invocation) async throws -> Int32 {
         let composition = try await Composition(try SettingsFile.load(invocation))
         let store = TurnStore(composition.store)
         if !invocation.isJSON { Terminal.line("TURN  OUTCOME   LAST                      CONVERSATION") }
         var after: String?
+        var damaged = 0
         while let key = try await composition.store.list(prefix: "c/", after: after, limit: 1).entries.first?
             .key
         {
             let prefix = key.split(separator: "/").prefix(3).joined(separator: "/")
             after = "\(prefix)/~"
-            guard let slot = try await store.newest(ConversationKeys(prefix: prefix)) else { continue }
-            if invocation.isJSON {
-                Terminal.json([
-                    "conversation": .string(slot.state.conversation), "turn": .integer(slot.state.turn),
-                    "outcome": .string(slot.outcome.rawValue), "sealed_at": .string(slot.sealedAt.rfc3339),
-                    "state_hash": .string(slot.stateHash),
-                ])
-            } else {
-                let turn = String(slot.state.turn)
-                let outcome = slot.outcome.rawValue
-                Terminal.line(
-                    turn.padded(6) + outcome.padded(10) + slot.sealedAt.rfc3339.padded(26)
-                        + slot.state.conversation
-                )
+            do throws(TurnFailure) {
+                guard let slot = try await store.newest(ConversationKeys(prefix: prefix)) else { continue }
+                show(slot, invocation.isJSON)
+            } catch {
+                Terminal.complain(words(error))
+                damaged += 1
             }
         }
-        return 0
+        return damaged == 0 ? 0 : 1
     }
 
-    private static func show(_ invocation: Invocation) async throws -> Int32 {
-        let composition = try await Composition(try SettingsFile.load(invocation))
-        let store = TurnStore(composition.store)
+    private static func show(_ slot: Slot, _ isJSON: Bool) {
+        guard isJSON else {
+            let turn = String(slot.state.turn)
+            return Terminal.line(
+                turn.padded(6) + slot.outcome.rawValue.padded(10) + slot.sealedAt.rfc3339.padded(26)
+                    + slot.state.conversation
+            )
+        }
+        Terminal.json([
+            "conversation": .string(slot.state.conversation), "turn": .integer(slot.state.turn),
+            "outcome": .string(slot.outcome.rawValue), "sealed_at": .string(slot.sealedAt.rfc3339),
+            "state_hash": .string(slot.stateHash),
+        ])
+    }
+
+    /// What is wrong with what is stored, and what to do.
+    static func words(_ failure: TurnFailure) -> String {
+        failure.kind == .unreadable
+            ? "\(failure.detail); restore it from the log: penstock replay rebuild" : failure.detail
+    }
+
+    /// The turn that was asked for, else the newest.
+    static func slot(_ invocation: Invocation, in store: TurnStore) async throws -> Slot {
         let id = invocation.operands[0]
         let keys = ConversationKeys(id)
-        let slot: Slot?
-        if invocation.has("turn") {
-            let turn = try invocation.integer("turn", in: 1...Int.max, default: 1)
-            slot = try await store.slot(Int64(turn), of: keys)
-        } else {
-            slot = try await store.newest(keys)
+        do throws(TurnFailure) {
+            if invocation.has("turn") {
+                let turn = Int64(try turn(invocation))
+                if let slot = try await store.slot(turn, of: keys) { return slot }
+                if let newest = try await store.newestTurn(keys) {
+                    throw TurnFailure(
+                        .permanent,
+                        "\(id) has no turn \(turn): its newest is \(newest), and old ones may be swept"
+                    )
+                }
+            } else if let slot = try await store.newest(keys) {
+                return slot
+            }
+        } catch {
+            throw Failure(words(error))
         }
-        guard let slot else {
-            throw Failure("there is no conversation \(id), or not that turn: see penstock conversations list")
-        }
-        if invocation.isJSON {
-            Terminal.line(String(decoding: slot.json, as: UTF8.self))
-            return 0
-        }
-        var entries = slot.state.entries
-        var segment = slot.state.segment
-        while let key = segment {
-            let sealed = try await store.segment(key)
-            entries = sealed.entries + entries
-            segment = sealed.previous
-        }
-        for entry in entries { Terminal.line(line(entry)) }
-        for (key, value) in slot.state.memory.sorted(by: { $0.key < $1.key }) {
-            Terminal.line("remembered: \(key) = \(value)")
-        }
-        Terminal.line("turn \(slot.state.turn), \(slot.outcome.rawValue), state \(slot.stateHash)")
-        return 0
+        throw Failure("there is no conversation \(id): see penstock conversations list")
     }
 
-    private static func line(_ entry: TranscriptEntry) -> String {
-        let who = entry.role == .user || entry.role == .note ? entry.sender ?? "someone" : entry.role.rawValue
-        let calls = entry.toolCalls.map {
-            " [\($0.name) \(String(decoding: $0.arguments.json, as: UTF8.self))]"
+    private static func turn(_ invocation: Invocation) throws(TurnFailure) -> Int {
+        do {
+            return try invocation.integer("turn", in: 1...Int.max, default: 1)
+        } catch {
+            let message = (error as? UsageError)?.message ?? "\(error)"
+            throw TurnFailure(.permanent, message)
         }
-        return "\(entry.time.rfc3339) #\(entry.turn) \(who): \(entry.text)\(calls.joined())"
+    }
+
+    private static func fork(_ invocation: Invocation) async throws -> Int32 {
+        guard let target = invocation.value("to"), !target.isEmpty, invocation.has("turn") else {
+            throw UsageError("fork needs --turn N and --to ID, the new conversation")
+        }
+        let turn = Int64(try invocation.integer("turn", in: 1...Int.max, default: 1))
+        let source = invocation.operands[0]
+        guard target != source else { throw UsageError("--to \(target): a fork is another conversation") }
+        let composition = try await Composition(try SettingsFile.load(invocation))
+        try await composition.probeStore()
+        let fork = ConversationFork(
+            log: composition.log,
+            sources: composition.sources,
+            store: composition.store,
+            worker: composition.identity,
+            time: composition.time,
+            chance: composition.chance
+        )
+        do {
+            let slot = try await fork.fork(source, turn: turn, to: target)
+            if invocation.isJSON {
+                Terminal.json([
+                    "conversation": .string(target), "turn": .integer(slot.state.turn),
+                    "state_hash": .string(slot.stateHash), "forked_from": .string(source),
+                ])
+            } else {
+                Terminal.line("\(target) begins where \(source) was after turn \(turn)")
+            }
+            return 0
+        } catch ConversationFork.Refusal.noSuchTurn {
+            throw Failure("\(source) has no turn \(turn): see penstock conversations show \(source)")
+        } catch ConversationFork.Refusal.exists {
+            throw Failure("\(target) has turns already: take another name with --to")
+        } catch let error as TurnFailure {
+            throw Failure(words(error))
+        }
     }
 }
 

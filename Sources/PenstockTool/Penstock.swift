@@ -23,7 +23,8 @@ enum Penstock {
         subcommands: [
             RunCommand.run, RunCommand.ingress, RunCommand.worker, RunCommand.egress, SendCommand.command,
             TopicsCommand.command, ConversationsCommand.command, DeadLettersCommand.command,
-            SkillsCommand.command, SandboxCommand.sandbox, BenchCommand.bench, DoctorCommand.command,
+            SkillsCommand.command, ReplayCommand.command, SandboxCommand.sandbox, BenchCommand.bench,
+            DoctorCommand.command,
         ]
     )
 

@@ -42,6 +42,7 @@ enum RunCommand {
         let role = invocation.command.name
         let composition = try await Composition(settings, role: role) { stop.isRaised }
         try await composition.probeStore()
+        if roles.contains(.worker) { try await composition.guardStore() }
         let service = try await Service(composition, roles: roles)
         return try await service.run(until: stop)
     }

@@ -15,8 +15,28 @@ enum Terminal {
         write(2, "penstock: \(text)\n")
     }
 
-    private static func write(_ descriptor: CInt, _ text: String) {
-        var bytes = Array(text.utf8)[...]
+    /// To standard error, as it is: for what is written over again.
+    static func status(_ text: String) { write(2, text) }
+
+    /// A file's bytes, whatever they are.
+    static func bytes(_ bytes: [UInt8]) { write(1, bytes) }
+
+    /// A name that somebody else chose, safe to show: what is not plain ASCII is escaped.
+    static func printable(_ bytes: [UInt8]) -> String {
+        bytes.reduce(into: "") { text, byte in
+            if byte >= 0x20, byte < 0x7F, byte != UInt8(ascii: "\\") {
+                text.unicodeScalars.append(Unicode.Scalar(byte))
+            } else {
+                let digits = String(byte, radix: 16)
+                text += "\\x" + (digits.count < 2 ? "0" : "") + digits
+            }
+        }
+    }
+
+    private static func write(_ descriptor: CInt, _ text: String) { write(descriptor, Array(text.utf8)) }
+
+    private static func write(_ descriptor: CInt, _ content: [UInt8]) {
+        var bytes = content[...]
         while !bytes.isEmpty {
             let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
             if count < 0, errno == EINTR { continue }

@@ -86,10 +86,20 @@ package struct TurnStore: Sendable {
 
     package func blob(_ hash: String) async throws(TurnFailure) -> [UInt8] {
         let key = ConversationKeys.blob(hash)
-        let found = try await checked(key) { StoredForm.blob($0, hash: hash) }
-        guard let found else {
-            throw TurnFailure(.unreadable, "\(key): a blob that a slot names is not in the store")
+        if let found = try await checked(key, { StoredForm.blob($0, hash: hash) }) { return found }
+        if let found = try await fromTrash(hash) { return found }
+        throw TurnFailure(.unreadable, "\(key): a blob that a slot names is not in the store")
+    }
+
+    /// A sweep may have moved it just before it was named again; it is put back.
+    private func fromTrash(_ hash: String) async throws(TurnFailure) -> [UInt8]? {
+        let listing = try await attempt { () async throws(ObjectStoreError) in
+            try await objects.list(prefix: Trash.folder(hash), after: nil, limit: 1)
         }
+        guard let key = listing.entries.first?.key,
+            let found = try await checked(key, { StoredForm.blob($0, hash: hash) })
+        else { return nil }
+        _ = try await putBlob(found)
         return found
     }
 

@@ -3,7 +3,7 @@ import Glibc
 
 /// Takes a folder that a skill may have filled with anything, and gives the tree of it.
 ///
-/// The skill's processes must be gone. Regular files, folders and symbolic links (as such) are taken; whatever
+/// The skill's processes must be gone. Regular files, folders and symbolic links (as such) are taken; what
 /// else lies there is left out and named. A file with several names becomes as many files, unless one of them
 /// is outside the folder: then it is left out.
 package struct WorkspaceCapture: Sendable {
