@@ -17,6 +17,8 @@ final class ReplayWorld: Sendable {
     let store: any ObjectStore
     let clock = TestClock.hasty()
     let stage: TurnStage
+    /// Whether what turns emit is put on the log.
+    private let isLogged: Bool
     private let offsets = Mutex<[String: Int64]>([:])
     private let pending = Mutex<[NewRecord]>([])
     private let assignment = Assignment(
@@ -33,8 +35,10 @@ final class ReplayWorld: Sendable {
     init(
         _ store: any ObjectStore = MemoryStore(),
         after other: ReplayWorld? = nil,
-        window: TranscriptWindow = TranscriptWindow(entriesMax: 8, bytesMax: 65_536)
+        window: TranscriptWindow = TranscriptWindow(entriesMax: 8, bytesMax: 65_536),
+        isLogged: Bool = true
     ) async throws {
+        self.isLogged = isLogged
         folder =
             FileManager.default.temporaryDirectory.appending(path: "penstock-replay-\(UUID().uuidString)")
             .path
@@ -103,7 +107,8 @@ final class ReplayWorld: Sendable {
             guard let text = last?.text, last?.role != .tool else { return ScriptedModel.say("did it") }
             if text == "fail" { throw ModelError(.permanent, "as asked") }
             guard text.hasPrefix("write ") || text.hasPrefix("drop ") else {
-                return ScriptedModel.say("echo \(text)")
+                // A long one back to front, so that it compresses as other text would.
+                return ScriptedModel.say(text.utf8.count > 1_000 ? String(text.reversed()) : "echo \(text)")
             }
             let arguments: JSONValue = ["skill": "files", "arguments": .string(text)]
             return ScriptedModel.call(
@@ -153,6 +158,7 @@ final class ReplayWorld: Sendable {
             value: new.value
         )
         let outputs = await stage.handle(record, in: assignment)
+        guard isLogged else { return outputs }
         let count = pending.withLock { pending in
             pending += outputs ?? []
             return pending.count

@@ -21,64 +21,56 @@ struct SnapshotCostTests {
         return String(text.utf8.prefix(bytes)) ?? text
     }
 
-    /// Turns of 4 KiB messages, which fill the window of 64 KiB within ten turns.
-    private static func talker(_ store: any ObjectStore) -> TurnBench {
-        TurnBench(
-            store: store,
-            ScriptedModel { request, _ in
-                let asked = request.messages.last?.text.utf8.reduce(Int64(7)) { $0 &* 31 &+ Int64($1) } ?? 0
-                return ScriptedModel.say(text(asked, bytes: 4_000))
-            }
-        )
-    }
-
-    /// Turns of a few bytes that only make the conversation longer.
-    private static func filler(_ store: any ObjectStore) -> TurnBench {
-        TurnBench(
-            store: store,
-            settings: { settings in
-                settings.transcript = TranscriptWindow(entriesMax: 4, bytesMax: 1_024)
-            },
-            ScriptedModel(.deterministic) { _, _ in ScriptedModel.say("yes") }
-        )
-    }
-
     private struct Cost {
         var warm = CountingStore.Counts()
         var cold = CountingStore.Counts()
     }
 
+    private func talk(_ world: ReplayWorld, _ turn: inout Int64) async throws {
+        turn += 1
+        let outputs = try await world.say(Self.text(turn, bytes: 4_000), in: "c")
+        #expect(outputs != nil)
+    }
+
+    /// Writes the slot that as many more turns would leave, but for what they said: `penstock bench snapshot`
+    /// takes them all.
+    private func skip(to turn: Int64, in store: any ObjectStore) async throws -> Int64 {
+        let turns = TurnStore(store)
+        var slot = try #require(try await turns.newest(ReplayWorld.keys("c")))
+        slot.state.entryCount += 2 * (turn - slot.state.turn)
+        slot.state.turn = turn
+        slot.stateHash = slot.state.hash
+        #expect(try await turns.seal(slot, in: ReplayWorld.keys("c")))
+        return turn
+    }
+
     @Test("requests and bytes of a turn and of a waking are the same at 10 turns as at 10,000")
     func flat() async throws {
         let store = CountingStore(MemoryStore())
-        var next: Int64 = 1
+        var world = try await ReplayWorld(store, isLogged: false)
+        var turn: Int64 = 0
         var costs: [Cost] = []
         for length in Self.lengths {
-            let filling = Self.filler(store)
-            while next <= length - 10 {
-                #expect(await filling.handle("go on", offset: next) != nil)
-                next += 1
+            if length > 1_000 { turn = try await skip(to: length - 10, in: store) }
+            // Short turns in a small window: they only make the conversation longer.
+            let small = TranscriptWindow(entriesMax: 4, bytesMax: 1_024)
+            world = try await ReplayWorld(store, after: world, window: small, isLogged: false)
+            while turn < length - 10 {
+                turn += 1
+                #expect(try await world.say("go on", in: "c") != nil)
             }
-            let bench = Self.talker(store)
-            while next <= length {
-                #expect(await bench.handle(Self.text(next, bytes: 4_000), offset: next) != nil)
-                next += 1
-            }
+            world = try await ReplayWorld(store, after: world, window: .standard, isLogged: false)
+            while turn < length { try await talk(world, &turn) }
             var cost = Cost()
             _ = store.take()
-            for _ in 0..<Self.stretch {
-                #expect(await bench.handle(Self.text(next, bytes: 4_000), offset: next) != nil)
-                next += 1
-            }
+            for _ in 0..<Self.stretch { try await talk(world, &turn) }
             cost.warm = store.take()
             for _ in 0..<Self.wakings {
-                let waking = Self.talker(store)
+                world = try await ReplayWorld(store, after: world, window: .standard, isLogged: false)
                 _ = store.take()
-                _ = try await TurnStore(store).newest(ConversationKeys("webhook:a:c"))
-                let counts = store.take()
-                cost.cold.requests(adding: counts)
-                #expect(await waking.handle(Self.text(next, bytes: 4_000), offset: next) != nil)
-                next += 1
+                _ = try await TurnStore(store).newest(ReplayWorld.keys("c"))
+                cost.cold.add(store.take())
+                try await talk(world, &turn)
             }
             costs.append(cost)
         }
@@ -100,7 +92,7 @@ struct SnapshotCostTests {
 }
 
 extension CountingStore.Counts {
-    fileprivate mutating func requests(adding other: Self) {
+    fileprivate mutating func add(_ other: Self) {
         puts += other.puts
         gets += other.gets
         lists += other.lists
