@@ -104,6 +104,7 @@ let package = Package(
             "Crypto",
             "EmbeddedLog",
             "JSON",
+            "KafkaLog",
             "PenstockTool",
             "Pipeline",
             "Topics"
@@ -122,7 +123,7 @@ let package = Package(
             "Pipeline",
             "Topics"
         ),
-        tests("InteropTests", "Adapters", "Edge", "JSON", "Pipeline", "PipelineTesting", "Topics"),
+        tests("InteropTests", "Adapters", "Edge", "JSON", "KafkaLog", "Pipeline", "PipelineTesting", "Topics"),
         tests("JSONTests", "JSON"),
         tests("KafkaLogTests", "JSON", "KafkaLog", "Pipeline", "PipelineTesting", "Topics"),
         tests("LinuxSandboxTests", "LinuxSandbox", "Pipeline", "PipelineTesting"),

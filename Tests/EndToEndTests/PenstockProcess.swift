@@ -17,7 +17,8 @@ final class PenstockProcess: @unchecked Sendable {
         return URL(fileURLWithPath: own).deletingLastPathComponent().appendingPathComponent("penstock").path
     }()
 
-    init(folder: String, environment: [String: String]) throws {
+    /// `role`: the subcommand.
+    init(_ role: String = "run", folder: String, environment: [String: String]) throws {
         self.folder = folder
         var ends: [CInt] = [0, 0]
         guard pipe(&ends) == 0 else { throw HarnessError("no pipe") }
@@ -31,7 +32,7 @@ final class PenstockProcess: @unchecked Sendable {
         posix_spawn_file_actions_adddup2(&actions, ends[1], 1)
         let errors = "\(folder)/errors.txt"
         posix_spawn_file_actions_addopen(&actions, 2, errors, O_WRONLY | O_CREAT | O_APPEND, 0o600)
-        let words = [Self.executable, "run", "--config", "\(folder)/penstock.yaml", "--log-level", "warning"]
+        let words = [Self.executable, role, "--config", "\(folder)/penstock.yaml", "--log-level", "warning"]
         var argv = words.map { strdup($0) } + [nil]
         var envp = environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
         defer { for text in argv + envp { free(text) } }

@@ -3,6 +3,7 @@ import Crypto
 import EmbeddedLog
 import Foundation
 import JSON
+import KafkaLog
 import Pipeline
 import Topics
 
@@ -13,11 +14,31 @@ final class World: @unchecked Sendable {
     static let token = "platform-token"
     static let bait = "bait-of-the-worker"
 
+    /// Where the log is.
+    enum Log: Sendable {
+        case embedded
+        case kafka(bootstrap: String, prefix: String)
+
+        fileprivate var setting: String {
+            switch self {
+            case .embedded: "embedded"
+            case .kafka(let bootstrap, let prefix):
+                "{ kafka: { bootstrap: \"\(bootstrap)\", prefix: \"\(prefix)\" } }"
+            }
+        }
+    }
+
     let folder: String
     let platforms: FakePlatforms
+    private let log: Log
 
     /// `skills`: folders of skills; the examples when left out.
-    init(skills: [String] = [World.exampleSkills], attemptsMax: Int = 5) throws {
+    init(
+        skills: [String] = [World.exampleSkills],
+        attemptsMax: Int = 5,
+        log: Log = .embedded
+    ) throws {
+        self.log = log
         var template = Array("/tmp/penstock-e2e-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { throw HarnessError("no temporary folder") }
         folder = String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
@@ -25,6 +46,7 @@ final class World: @unchecked Sendable {
         let base = "http://127.0.0.1:\(platforms.port)"
         let settings = """
             data: ./data
+            log: \(log.setting)
             http: { host: 127.0.0.1, port: 0, body_max: 65536 }
             agent: { attempts_max: \(attemptsMax) }
             skills: [\(skills.map { "\"\($0)\"" }.joined(separator: ", "))]
@@ -52,8 +74,9 @@ final class World: @unchecked Sendable {
         }
     }
 
-    func spawn() throws -> PenstockProcess {
+    func spawn(_ role: String = "run") throws -> PenstockProcess {
         try PenstockProcess(
+            role,
             folder: folder,
             environment: [
                 "PATH": "/usr/bin:/bin", "SLACK_SIGNING_SECRET": Self.signingSecret,
@@ -152,8 +175,8 @@ extension World {
     var store: TurnStore { get throws { TurnStore(try FolderStore(folder: "\(folder)/data/store")) } }
 
     func records(_ topic: Topic) async throws -> [LogRecord] {
-        let log = try EmbeddedLog(folder: "\(folder)/data/log", time: .system, chance: .system)
-        let name = "penstock.\(topic.name)"
+        let log = try reader()
+        let name = "\(prefix)\(topic.name)"
         var records: [LogRecord] = []
         for (partition, bounds) in try await log.bounds(of: name).enumerated() {
             var offset = bounds.first
@@ -171,6 +194,21 @@ extension World {
         }
         await log.close()
         return records
+    }
+
+    private var prefix: String {
+        guard case .kafka(_, let prefix) = log else { return "penstock." }
+        return prefix
+    }
+
+    func name(of topic: Topic) -> String { prefix + topic.name }
+
+    private func reader() throws -> any EventLog {
+        switch log {
+        case .embedded: try EmbeddedLog(folder: "\(folder)/data/log", time: .system, chance: .system)
+        case .kafka(let bootstrap, _):
+            try KafkaLog(KafkaSettings(bootstrap: bootstrap, instance: "reader"), chance: .system)
+        }
     }
 
     func events() async throws -> [InboundEvent] {
