@@ -165,7 +165,9 @@ final class TransactionalProducer: Sendable {
             do throws(TransactionError) {
                 try persist("abort_transaction") { rd_kafka_abort_transaction(handle.pointer, -1) }
                 rd_kafka_poll(handle.pointer, 0)
-                return
+                // The refused record has used up a sequence number that the broker never saw: librdkafka
+                // 2.0.2 would fail the next transaction for it.
+                guard KafkaError.kind(error.code) == .invalid else { return }
             } catch {
                 logger.warning(
                     "Transaction not aborted in order",
