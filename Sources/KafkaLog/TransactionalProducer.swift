@@ -24,7 +24,11 @@ final class TransactionalProducer: Sendable {
     }
 
     private static let initMilliseconds: Int32 = 10_000
-    private static let retriesMax = 200
+    /// Without one `send_offsets_to_transaction` waits for a dead coordinator for ever.
+    private static let offsetsMilliseconds: Int32 = 5_000
+    /// What has not worked by then works with a new producer only.
+    private static let retryFor: Duration = .seconds(10)
+    private static let fullQueueMax = 200
 
     private let id: String
     private let settings: KafkaSettings
@@ -55,7 +59,7 @@ final class TransactionalProducer: Sendable {
                 "init_transactions of \(id)"
             )
             guard let failed else { break }
-            guard failed.remedy == .retry, attempt < 3 else {
+            guard failed.remedy == .retry, attempt < 2 else {
                 fresh.destroy()
                 throw failed.eventLogError
             }
@@ -118,9 +122,10 @@ final class TransactionalProducer: Sendable {
 
     /// Makes the call again as long as that is what its error asks for.
     private func persist(_ call: String, _ body: () -> OpaquePointer?) throws(TransactionError) {
-        for attempt in 1... {
-            guard let error = TransactionError(body(), "\(call) of \(id)") else { return }
-            guard error.remedy == .retry, attempt < Self.retriesMax else { throw error }
+        let deadline = ContinuousClock.now + Self.retryFor
+        while let error = TransactionError(body(), "\(call) of \(id)") {
+            guard error.remedy == .retry else { throw error }
+            guard .now < deadline else { throw TransactionError(error.code, error.call, remedy: .recreate) }
         }
     }
 
@@ -129,7 +134,7 @@ final class TransactionalProducer: Sendable {
             let code = KafkaRecords.produce(entry.record, by: handle, mark: entry.mark)
             switch code {
             case RD_KAFKA_RESP_ERR_NO_ERROR: return
-            case RD_KAFKA_RESP_ERR__QUEUE_FULL where attempt < Self.retriesMax:
+            case RD_KAFKA_RESP_ERR__QUEUE_FULL where attempt < Self.fullQueueMax:
                 rd_kafka_poll(handle.pointer, 20)
             default: throw TransactionError(code, "a record for \(entry.record.topic)", remedy: .abort)
             }
@@ -147,7 +152,7 @@ final class TransactionalProducer: Sendable {
                 handle.pointer,
                 list.pointer,
                 offsets.fence.pointer,
-                -1
+                Self.offsetsMilliseconds
             )
         }
     }

@@ -28,11 +28,11 @@ extension EndToEndTests {
     func killsOnKafka() async throws {
         let seed = Chance.seed
         let world = try Self.world(attemptsMax: 20)
-        let loop = KillLoop(world: world, conversations: 8, messages: 12, seed: seed)
+        let loop = KillLoop(world: world, conversations: 6, messages: 10, seed: seed)
 
         try await blocking { try loop.run() }
         let last = try await world.start()
-        let isDelivered = try await blocking { world.platforms.wait(seconds: 60) { $0.count >= 96 } }
+        let isDelivered = try await blocking { world.platforms.wait(seconds: 60) { $0.count >= 60 } }
         let status = try await last.stop()
         let check = try await KillLoopCheck(loop)
 
