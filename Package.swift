@@ -123,7 +123,16 @@ let package = Package(
             "Pipeline",
             "Topics"
         ),
-        tests("InteropTests", "Adapters", "Edge", "JSON", "KafkaLog", "Pipeline", "PipelineTesting", "Topics"),
+        tests(
+            "InteropTests",
+            "Adapters",
+            "Edge",
+            "JSON",
+            "KafkaLog",
+            "Pipeline",
+            "PipelineTesting",
+            "Topics"
+        ),
         tests("JSONTests", "JSON"),
         tests("KafkaLogTests", "JSON", "KafkaLog", "Pipeline", "PipelineTesting", "Topics"),
         tests("LinuxSandboxTests", "LinuxSandbox", "Pipeline", "PipelineTesting"),
