@@ -81,7 +81,7 @@ struct BrokerDownTests {
         try await stubbornly { try await log.check() }
         try await finish(first, by: member)
 
-        // Stopped when only the commit itself is left, for longer than a transaction may last: the answer is lost.
+        // Stopped when only the commit itself is left, for longer than a transaction may last.
         _ = try await stubbornly { try await log.append([record("in", 3)]) }
         let second = try await next(member)
         freeze.arm()

@@ -1,8 +1,19 @@
+import Foundation
 import KafkaLog
 import Pipeline
 import PipelineTesting
 import Testing
 import Topics
+
+@Suite("librdkafka")
+struct LibraryTests {
+    private static let isNewer = ProcessInfo.processInfo.environment["PENSTOCK_TEST_LIBRDKAFKA"] == "newer"
+
+    @Test("is another than Debian's where another is asked for", .enabled(if: isNewer))
+    func version() {
+        #expect(KafkaLog.libraryVersion != "2.0.2")
+    }
+}
 
 @Suite("Kafka log", .enabled(if: KafkaBroker.isThere))
 struct KafkaLogTests {
