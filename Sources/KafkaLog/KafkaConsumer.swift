@@ -9,6 +9,7 @@ import Telemetry
 /// assignments that were alive then: whatever happened since makes the broker refuse it.
 final class KafkaConsumer: LogConsumer {
     static let commitSpacing: Duration = .milliseconds(15)
+    private static let patience: Duration = .seconds(60)
 
     struct State {
         var holdings: [TopicPartition: Holding] = [:]
@@ -16,6 +17,8 @@ final class KafkaConsumer: LogConsumer {
         /// Partitions of which the last commit is not known to have taken effect, nor not to.
         var doubtful: Set<TopicPartition> = []
         var commands: [Command] = []
+        /// The first of the failed commits since one succeeded.
+        var failingSince: ContinuousClock.Instant?
         var hasLeft = false
         /// The thread is to end.
         var isLeaving = false
@@ -179,9 +182,27 @@ extension KafkaConsumer {
             )
         }
         await faults.reach(.beginBefore)
-        let done = try await commits.run { [self] () throws(EventLogError) in try commitNow(completions) }
-        await faults.reach(.commitAfter)
-        return done
+        do throws(EventLogError) {
+            let done = try await commits.run { [self] () throws(EventLogError) in try commitNow(completions) }
+            state.withLock { $0.failingSince = nil }
+            await faults.reach(.commitAfter)
+            return done
+        } catch {
+            throw lastResort(error)
+        }
+    }
+
+    /// Clients that have not managed a commit for so long may be stuck, as librdkafka 2.0.2 is behind an
+    /// unreachable coordinator: then new ones are wanted.
+    private func lastResort(_ error: EventLogError) -> EventLogError {
+        guard error.kind == .unavailable else { return error }
+        let since = state.withLock { state in
+            let since = state.failingSince ?? .now
+            state.failingSince = since
+            return since
+        }
+        guard ContinuousClock.now - since > Self.patience else { return error }
+        return EventLogError(.closed, "no commit for \(Self.patience): starting over (\(error.detail))")
     }
 
     private struct Plan {

@@ -222,9 +222,7 @@ extension KafkaLog {
             try admin.states(of: [topic])[topic]
         }
         guard let found else { throw EventLogError(.unavailable, "no word of topic \(topic)") }
-        if found.code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
-            || found.code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC
-        {
+        if KafkaError.isMissingTopic(found.code) {
             throw EventLogError(.invalid, "there is no topic \(topic)")
         }
         guard found.isThere else { throw KafkaError.error(found.code, "topic \(topic)") }

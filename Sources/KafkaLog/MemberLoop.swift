@@ -18,6 +18,7 @@ final class MemberLoop: Sendable {
         /// Given by the group, and not begun yet: what is committed for them must be read first.
         var assigning: [TopicPartition] = []
         var retryAt: ContinuousClock.Instant?
+        var assigningSince = ContinuousClock.now
         var revocation: Revocation?
         var wasAssigned = false
         var areBrokersDown = false
@@ -27,6 +28,8 @@ final class MemberLoop: Sendable {
 
     private static let messagesMax = 500
     private static let revokeWithin: Duration = .seconds(5)
+    /// An open transaction of a former owner is over by then, and no longer an excuse.
+    private static let quietFor: Duration = .seconds(25)
     private static let committedMilliseconds: Int32 = 5_000
 
     private let consumer: KafkaConsumer
@@ -171,7 +174,9 @@ extension MemberLoop {
         case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN: local.areBrokersDown = true
         case RD_KAFKA_RESP_ERR__FATAL: break
         default:
-            if error.kind == .denied || error.kind == .invalid { consumer.buffer.setTrouble(error) }
+            if error.kind == .denied || error.kind == .invalid || KafkaError.isMissingTopic(code) {
+                consumer.buffer.setTrouble(error)
+            }
         }
         consumer.logger.warning("Consumer", metadata: [LogKeys.error: error.detail])
     }
@@ -206,6 +211,7 @@ extension MemberLoop {
             } else {
                 local.assigning = places
                 local.retryAt = nil
+                local.assigningSince = .now
             }
         case RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS:
             let begun = places.filter { !local.assigning.contains($0) }
@@ -228,7 +234,10 @@ extension MemberLoop {
     /// An older one stays when there is none now: it fails closed.
     private func pin() {
         guard let fence = GroupMetadata(of: handle) else { return }
-        consumer.state.withLock { $0.fence = fence }
+        consumer.state.withLock { state in
+            state.fence = fence
+            state.failingSince = nil
+        }
     }
 
     private func revoke(_ places: [TopicPartition]) {
@@ -330,12 +339,14 @@ extension MemberLoop {
                 }
             }
             assign(starts.map { ($0.place, $0.progress.low) })
+            consumer.buffer.setTrouble(nil)
             consumer.buffer.push(.assigned(assignments))
         } catch {
             // A transaction of the former owner may be open: it ends within its time-out.
             local.retryAt = .now + .milliseconds(200)
             consumer.logger.warning("Partitions not begun yet", metadata: [LogKeys.error: error.detail])
-            if error.kind != .unavailable { consumer.buffer.setTrouble(error) }
+            let isLong = ContinuousClock.now - local.assigningSince > Self.quietFor
+            if error.kind != .unavailable || isLong { consumer.buffer.setTrouble(error) }
         }
     }
 

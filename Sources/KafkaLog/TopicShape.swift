@@ -72,7 +72,7 @@ enum TopicShape {
     }
 
     /// Created topics have leaders a little later.
-    private static func ready(_ names: [String], by admin: KafkaAdmin) throws(EventLogError)
+    static func ready(_ names: [String], by admin: KafkaAdmin) throws(EventLogError)
         -> [String: KafkaAdmin.TopicState]
     {
         for _ in 0..<100 {

@@ -40,7 +40,13 @@ enum RunCommand {
         settings.port = UInt16(try invocation.integer("port", in: 0...65_535, default: Int(settings.port)))
         let stop = StopSignal()
         let role = invocation.command.name
-        let composition = try await Composition(settings, role: role) { stop.isRaised }
+        let composition: Composition
+        do {
+            composition = try await Composition(settings, role: role) { stop.isRaised }
+        } catch  where stop.isRaised {
+            // It was waiting for the log, and there is nothing to finish.
+            return 0
+        }
         try await composition.probeStore()
         if roles.contains(.worker) { try await composition.guardStore() }
         let service = try await Service(composition, roles: roles)

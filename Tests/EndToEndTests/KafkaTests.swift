@@ -28,11 +28,11 @@ extension EndToEndTests {
     func killsOnKafka() async throws {
         let seed = Chance.seed
         let world = try Self.world(attemptsMax: 20)
-        let loop = KillLoop(world: world, conversations: 6, messages: 10, seed: seed)
+        let loop = KillLoop(world: world, conversations: 5, messages: 8, seed: seed)
 
         try await blocking { try loop.run() }
         let last = try await world.start()
-        let isDelivered = try await blocking { world.platforms.wait(seconds: 60) { $0.count >= 60 } }
+        let isDelivered = try await blocking { world.platforms.wait(seconds: 60) { $0.count >= 40 } }
         let status = try await last.stop()
         let check = try await KillLoopCheck(loop)
 
@@ -61,7 +61,7 @@ extension EndToEndTests {
             return (ingress, egress)
         }
         let names = (0..<10).map { "D\($0)" }
-        let count = 20
+        let count = 12
         try await blocking {
             var workers = try [world.spawn("worker"), world.spawn("worker")]
             for worker in workers { try worker.waitUntilReady() }
@@ -76,8 +76,8 @@ extension EndToEndTests {
                     #expect(answer.status == 200)
                 }
                 // Each of them twice, in the midst of its turns; its name comes back at once.
-                guard message % 5 == 2 else { continue }
-                let victim = message / 5 % 2
+                guard message % 4 == 2 else { continue }
+                let victim = message / 4 % 2
                 workers[victim].end(SIGKILL)
                 workers[victim] = try world.spawn("worker")
                 try workers[victim].waitUntilReady()

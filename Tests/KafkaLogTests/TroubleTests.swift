@@ -44,6 +44,14 @@ struct TroubleTests {
         await log.close()
     }
 
+    /// Returns once every broker knows of them.
+    private func create(_ topics: [KafkaAdmin.NewTopic], by admin: KafkaAdmin) async throws {
+        try await Threads.run {
+            try admin.create(topics)
+            _ = try TopicShape.ready(topics.map(\.name), by: admin)
+        }
+    }
+
     @Test("settings that differ are told, and left as they are")
     func drift() async throws {
         let log = try KafkaBroker.log()
@@ -51,15 +59,16 @@ struct TroubleTests {
         let admin = try KafkaAdmin(
             KafkaSettings(bootstrap: try #require(KafkaBroker.bootstrap), instance: "t")
         )
-        try await Threads.run {
-            try admin.create([
+        try await create(
+            [
                 KafkaAdmin.NewTopic(
                     name: name,
                     partitions: 2,
                     settings: ["cleanup.policy": "compact", "retention.ms": "1000"]
                 )
-            ])
-        }
+            ],
+            by: admin
+        )
 
         let differences = try await log.differences([topic(name), topic("\(name)-missing")])
         let refused = await #expect(throws: EventLogError.self) { try await log.prepare([topic(name)]) }
@@ -107,11 +116,12 @@ struct TroubleTests {
         let admin = try KafkaAdmin(
             KafkaSettings(bootstrap: try #require(KafkaBroker.bootstrap), instance: "t")
         )
-        try await Threads.run {
-            try admin.create([
+        try await create(
+            [
                 KafkaAdmin.NewTopic(name: small, partitions: 1, settings: ["max.message.bytes": "1000"])
-            ])
-        }
+            ],
+            by: admin
+        )
         await Threads.run { admin.destroy() }
         try await log.prepare([topic(input)])
         for number in 0..<3 {
