@@ -54,11 +54,14 @@ static void take_request(struct sandbox_plan *plan) {
 }
 
 // Into the groups that limit us all, before anything is made that they should count. Needs no capability: the
-// worker opened the files.
-static void enter_cgroups(const struct sandbox_plan *plan) {
+// worker opened the files. `other` goes along, unless it is 0.
+static void enter_cgroups(const struct sandbox_plan *plan, int other) {
+    char number[24];
+    text_append_number(number, (uint64_t)other, 10);
     for (int fd = CHILD_CGROUPS; fd < CHILD_ALIVE; fd++) {
         if (plan->descriptors[fd] < 0) continue;
         child_need(SANDBOX_STEP_CGROUP_JOIN, raw_write(fd, "0", 1));
+        if (other > 0) child_need(SANDBOX_STEP_CGROUP_JOIN, raw_write(fd, number, text_length(number)));
         raw_close(fd);
     }
 }
@@ -179,21 +182,64 @@ static void enter_network(const struct sandbox_plan *plan) {
     child_need(SANDBOX_STEP_NETWORK, raw_setns(CHILD_NETWORK, CLONE_NEWNET));
 }
 
+// The last steps before another's program runs. Namespaces, the host's /proc and the clone of the user's map:
+// nothing of these may outlive them.
+static void close_walls(void) {
+    raw_umask(077);
+    // Nothing inside may look at or trace us; our /proc/1 belongs to root.
+    child_need(SANDBOX_STEP_SUPERVISOR, raw_prctl(PR_SET_DUMPABLE, 0, 0, 0, 0));
+    // Again: a change of user takes the death signal back.
+    follow_spawner();
+}
+
+_Noreturn static void started(const struct sandbox_plan *plan, int command) {
+    struct sandbox_report report = {.kind = SANDBOX_REPORT_STARTED};
+    raw_close_range(CHILD_INPUT, CHILD_ERROR);
+    raw_close_range(CHILD_DOOR, ~0U);
+    raw_write(CHILD_REPORT, &report, sizeof report);
+    supervise(plan, command);
+}
+
+// An interpreter waits with us, and takes the program of the request.
+_Noreturn static void serve_interpreter(struct sandbox_plan *plan) {
+    struct interpreter interpreter;
+    struct mount_trees trees;
+    interpreter_start(plan, &interpreter);
+    identity_drop_bounding_set();
+    interpreter_await_request(&interpreter);
+    take_request(plan);
+    enter_cgroups(plan, interpreter.process);
+    // CAP_SYS_ADMIN where the spawner has it, until identity_drop_held.
+    mounts_open(plan, &trees);
+    interpreter_join_mounts(&interpreter);
+    mounts_fill(plan, &trees);
+    child_need(SANDBOX_STEP_WORKING_DIRECTORY, raw_chdir(plan->working_directory));
+    if (plan->is_privileged) identity_change_user(plan);
+    identity_drop_held();
+    limits_set(plan);
+    child_need(SANDBOX_STEP_NO_NEW_PRIVILEGES, raw_prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+    int ruleset = filter_landlock_rules(plan);
+    if (ruleset >= 0) child_need(SANDBOX_STEP_LANDLOCK, raw_landlock_restrict_self(ruleset));
+    close_walls();
+    interpreter_go(plan, &interpreter, ruleset);
+    started(plan, interpreter.process);
+}
+
 void sandbox_child(struct sandbox_plan *plan) {
-    struct sandbox_report started = {.kind = SANDBOX_REPORT_STARTED};
     struct mount_trees trees;
     raw_umask(0);
     // The report pipe goes first, so that any failure can be told; what waits for its request has none yet.
     if (plan->descriptors[CHILD_REQUEST] < 0) take_descriptors(plan, CHILD_REPORT, CHILD_REPORT + 1);
-    take_descriptors(plan, CHILD_ALIVE, CHILD_SPARE);
+    take_descriptors(plan, CHILD_ALIVE, CHILD_INTERPRETER);
     // CAP_SYS_ADMIN where the spawner has it, from here to identity_enter.
     follow_spawner();
     enter_time(plan);
     enter_network(plan);
     child_need(SANDBOX_STEP_HOSTNAME, raw_sethostname("sandbox", 7));
     leave_keyring();
+    if (plan->interpreter) serve_interpreter(plan);
     take_request(plan);
-    enter_cgroups(plan);
+    enter_cgroups(plan, 0);
     // CAP_NET_ADMIN over our own network.
     door_open(plan);
     child_need(SANDBOX_STEP_CGROUP_NAMESPACE, raw_unshare(CLONE_NEWCGROUP));
@@ -206,19 +252,11 @@ void sandbox_child(struct sandbox_plan *plan) {
     child_need(SANDBOX_STEP_NO_NEW_PRIVILEGES, raw_prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
     filter_landlock(plan);
     identity_drop_capabilities();
-    raw_umask(077);
-    // Nothing inside may look at or trace us; our /proc/1 belongs to root.
-    child_need(SANDBOX_STEP_SUPERVISOR, raw_prctl(PR_SET_DUMPABLE, 0, 0, 0, 0));
-    // Again: a change of user takes the death signal back.
-    follow_spawner();
-    // Namespaces, the host's /proc and the clone of the user's map: nothing of these may outlive this line.
+    close_walls();
     raw_close_range(CHILD_ALIVE, ~0U);
     long command = raw_vfork(CLONE_VM | CLONE_VFORK | SIGCHLD, command_stack + sizeof command_stack,
                              start_command, plan);
     child_need(SANDBOX_STEP_SUPERVISOR, command);
     if (command_failed) raw_exit(125);
-    raw_close_range(CHILD_INPUT, CHILD_ERROR);
-    raw_close_range(CHILD_DOOR, ~0U);
-    raw_write(CHILD_REPORT, &started, sizeof started);
-    supervise(plan, (int)command);
+    started(plan, (int)command);
 }

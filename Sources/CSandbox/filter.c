@@ -51,11 +51,11 @@ static void allow(int ruleset, const char *path, uint64_t rights) {
     raw_close(rule.parent_fd);
 }
 
-// A second wall behind the mounts: read everything there is, write to /tmp, /work and three devices; no TCP,
-// but to the door, and no signal or abstract socket across it. Needs no_new_privs.
-void filter_landlock(const struct sandbox_plan *plan) {
+// A second wall behind the mounts: read everything there is, write to /tmp, /work and three devices; no TCP
+// but to the door, and no signal or abstract socket across it.
+int filter_landlock_rules(const struct sandbox_plan *plan) {
     int version = plan->landlock_version;
-    if (version < 1 && plan->is_lenient) return;
+    if (version < 1 && plan->is_lenient) return -1;
     if (version < 1) child_fail(SANDBOX_STEP_LANDLOCK, ENOSYS);
     uint64_t known = known_rights(version);
     struct landlock_ruleset attributes = {.files = known};
@@ -80,12 +80,19 @@ void filter_landlock(const struct sandbox_plan *plan) {
         struct landlock_port door = {NET_CONNECT_TCP, SANDBOX_DOOR_PORT};
         child_need(step, raw_landlock_add_rule(ruleset, RULE_NET_PORT, &door));
     }
-    child_need(step, raw_landlock_restrict_self(ruleset));
+    return ruleset;
+}
+
+// Needs no_new_privs.
+void filter_landlock(const struct sandbox_plan *plan) {
+    int ruleset = filter_landlock_rules(plan);
+    if (ruleset < 0) return;
+    child_need(SANDBOX_STEP_LANDLOCK, raw_landlock_restrict_self(ruleset));
     raw_close(ruleset);
 }
 
 // The very last step before execve: the filter allows no set-up call.
 void filter_install(const struct sandbox_plan *plan) {
-    const struct sock_fprog *filter = &plan->filters[plan->limits.has_door != 0];
+    const struct sock_fprog *filter = &plan->filters[plan->limits.has_door ? FILTER_DOOR : FILTER_PLAIN];
     child_need(SANDBOX_STEP_SECCOMP, raw_seccomp(SECCOMP_SET_MODE_FILTER, 0, filter));
 }

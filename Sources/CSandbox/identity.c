@@ -23,17 +23,22 @@ static void write_map(const char *path, unsigned outside) {
     write_file(SANDBOX_STEP_USER_MAP, CHILD_PROC, path, map);
 }
 
+// Root takes on a user id that owns nothing.
+void identity_change_user(const struct sandbox_plan *plan) {
+    enum sandbox_step step = SANDBOX_STEP_IDENTITY;
+    child_need(step, raw_setgroups(0, 0));
+    child_need(step, raw_setresgid(plan->outside_group, plan->outside_group, plan->outside_group));
+    child_need(step, raw_setresuid(plan->outside_user, plan->outside_user, plan->outside_user));
+}
+
 // From here on the mounts, the network and the processes belong to a namespace that we have left: a
 // capability won back inside is void for them. Root first takes on a user id that owns nothing; an ordinary
 // user keeps its own.
 void identity_enter(const struct sandbox_plan *plan) {
     if (plan->is_privileged) {
-        enum sandbox_step step = SANDBOX_STEP_IDENTITY;
-        child_need(step, raw_setgroups(0, 0));
-        child_need(step, raw_setresgid(plan->outside_group, plan->outside_group, plan->outside_group));
-        child_need(step, raw_setresuid(plan->outside_user, plan->outside_user, plan->outside_user));
+        identity_change_user(plan);
         // A process that is not dumpable does not own its files in /proc.
-        child_need(step, raw_prctl(PR_SET_DUMPABLE, 1, 0, 0, 0));
+        child_need(SANDBOX_STEP_IDENTITY, raw_prctl(PR_SET_DUMPABLE, 1, 0, 0, 0));
     }
     child_need(SANDBOX_STEP_USER_NAMESPACE, raw_unshare(CLONE_NEWUSER));
     write_file(SANDBOX_STEP_USER_MAP, CHILD_PROC, "self/setgroups", "deny");
@@ -47,8 +52,8 @@ void identity_forbid_namespaces(void) {
     write_file(SANDBOX_STEP_NESTED_NAMESPACES, CHILD_PROC, "sys/user/max_user_namespaces", "0");
 }
 
-// Needs CAP_SETPCAP until the last line.
-void identity_drop_capabilities(void) {
+// What a later exec could win, whatever we still hold ourselves: nothing. Needs CAP_SETPCAP.
+void identity_drop_bounding_set(void) {
     enum sandbox_step step = SANDBOX_STEP_CAPABILITIES;
     for (int capability = 0; capability < 64; capability++) {
         if (raw_prctl(PR_CAPBSET_READ, capability, 0, 0, 0) < 0) break;
@@ -60,8 +65,16 @@ void identity_drop_capabilities(void) {
                          SECURE_ALL_BITS | SECURE_ALL_LOCKS | issecure_mask(SECURE_NO_CAP_AMBIENT_RAISE) |
                              issecure_mask(SECURE_NO_CAP_AMBIENT_RAISE_LOCKED),
                          0, 0, 0));
+}
+
+void identity_drop_held(void) {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
     struct __user_cap_data_struct none[2];
     text_clear(none, sizeof none);
-    child_need(step, raw_capset(&header, none));
+    child_need(SANDBOX_STEP_CAPABILITIES, raw_capset(&header, none));
+}
+
+void identity_drop_capabilities(void) {
+    identity_drop_bounding_set();
+    identity_drop_held();
 }

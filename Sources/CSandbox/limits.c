@@ -26,6 +26,11 @@ void limits_set(const struct sandbox_plan *plan) {
     set(RLIMIT_NOFILE, limits->open_files, limits->open_files);
     // One more for pid 1, which has the same user.
     set(RLIMIT_NPROC, limits->processes + 1, limits->processes + 1);
+    limits_set_widest();
+}
+
+// What no request changes.
+void limits_set_widest(void) {
     set(RLIMIT_STACK, 8 << 20, 8 << 20);
     set(RLIMIT_CORE, 0, 0);
     set(RLIMIT_MEMLOCK, 0, 0);

@@ -136,9 +136,8 @@ static void mount_proc(const struct sandbox_plan *plan) {
     mount_attach(step, tree, "/proc");
 }
 
-void mounts_enter(const struct sandbox_plan *plan, const struct mount_trees *trees) {
-    child_need(SANDBOX_STEP_TEMPLATE, raw_setns(CHILD_TEMPLATE, CLONE_NEWNS));
-    child_need(SANDBOX_STEP_ROOT, raw_unshare(CLONE_NEWNS));
+// What each sandbox has of its own, into the mount namespace that we are in.
+void mounts_fill(const struct sandbox_plan *plan, const struct mount_trees *trees) {
     mount_private(plan, "/tmp");
     if (trees->workspace >= 0) {
         mount_attach(SANDBOX_STEP_WORKSPACE, trees->workspace, "/work");
@@ -146,5 +145,21 @@ void mounts_enter(const struct sandbox_plan *plan, const struct mount_trees *tre
         mount_private(plan, "/work");
     }
     mount_folders(plan, trees);
+}
+
+static void enter_template(void) {
+    child_need(SANDBOX_STEP_TEMPLATE, raw_setns(CHILD_TEMPLATE, CLONE_NEWNS));
+    child_need(SANDBOX_STEP_ROOT, raw_unshare(CLONE_NEWNS));
+}
+
+void mounts_enter(const struct sandbox_plan *plan, const struct mount_trees *trees) {
+    enter_template();
+    mounts_fill(plan, trees);
+    mount_proc(plan);
+}
+
+// For an interpreter that waits: the system's programs and its own processes; the rest follows.
+void mounts_enter_waiting(const struct sandbox_plan *plan) {
+    enter_template();
     mount_proc(plan);
 }

@@ -23,8 +23,13 @@ enum child_descriptor {
     CHILD_NETWORK,         // an empty network namespace of an earlier sandbox, or -1
     CHILD_IDMAP,           // user namespace that maps the workspace's owner; only when the spawner is root
     CHILD_REQUEST,         // where to wait for the request, or -1 when it is at hand
-    CHILD_SPARE            // first number that is not kept
+    CHILD_INTERPRETER,         // pidfd of an interpreter that waits with us
+    CHILD_INTERPRETER_CONTROL, // where it takes its program from
+    CHILD_SPARE                // first number that is not kept
 };
+
+// Of a plain run, of one with a door to the network, and of an interpreter that still has to take its walls.
+enum filter { FILTER_PLAIN, FILTER_DOOR, FILTER_WAITING, FILTER_COUNT };
 
 struct sandbox_mount {
     const char *host;
@@ -47,11 +52,19 @@ struct sandbox_plan {
     unsigned outside_group;
     int landlock_version;
     int is_lenient;
-    struct sock_fprog filters[2]; // without and with a door to the network
+    struct sock_fprog filters[FILTER_COUNT];
+    const char *interpreter; // what an interpreter made ahead runs while it waits; NULL for none
     int descriptors[CHILD_SPARE];
 };
 
 #define INSIDE_ID 1000
+
+// An interpreter that waits for its program, see interpreter.c.
+struct interpreter {
+    int process;
+    int pidfd;
+    int control;
+};
 
 // child.c: pid 1 of the sandbox; never returns.
 _Noreturn void sandbox_child(struct sandbox_plan *plan);
@@ -68,8 +81,11 @@ long request_receive(int socket, char *message, int *descriptors, int *descripto
 int request_read(struct sandbox_plan *plan, char *message, size_t count);
 void request_descriptors(struct sandbox_plan *plan, const int *descriptors, int count);
 // identity.c
+void identity_change_user(const struct sandbox_plan *plan);
 void identity_enter(const struct sandbox_plan *plan);
 void identity_forbid_namespaces(void);
+void identity_drop_bounding_set(void);
+void identity_drop_held(void);
 void identity_drop_capabilities(void);
 // mounts.c
 struct mount_trees {
@@ -77,6 +93,8 @@ struct mount_trees {
     int mounts[SANDBOX_MOUNTS_MAX];
 };
 void mounts_open(const struct sandbox_plan *plan, struct mount_trees *trees);
+void mounts_enter_waiting(const struct sandbox_plan *plan);
+void mounts_fill(const struct sandbox_plan *plan, const struct mount_trees *trees);
 void mounts_enter(const struct sandbox_plan *plan, const struct mount_trees *trees);
 // template.c: the root that all sandboxes of a spawner share, built by a process of its own; never returns.
 _Noreturn void template_build(int is_privileged, int ready);
@@ -92,13 +110,21 @@ struct mount_attributes {
 int mount_clone(enum sandbox_step step, int at, const char *path, unsigned extra, uint64_t set);
 void mount_attach(enum sandbox_step step, int tree, const char *target);
 void mount_change(enum sandbox_step step, const char *path, uint64_t set);
+// interpreter.c
+void interpreter_start(const struct sandbox_plan *plan, struct interpreter *interpreter);
+void interpreter_await_request(const struct interpreter *interpreter);
+void interpreter_join_mounts(const struct interpreter *interpreter);
+void interpreter_go(const struct sandbox_plan *plan, const struct interpreter *interpreter, int ruleset);
 // door.c
 void door_open(const struct sandbox_plan *plan);
 // limits.c
+void limits_set_widest(void);
 void limits_set(const struct sandbox_plan *plan);
 uint64_t limits_anonymous_memory(int proc);
 int limits_workspace_is_full(const struct sandbox_plan *plan);
 // filter.c
+// Landlock's rules as a descriptor, or -1 where the kernel has none and may.
+int filter_landlock_rules(const struct sandbox_plan *plan);
 void filter_landlock(const struct sandbox_plan *plan);
 void filter_install(const struct sandbox_plan *plan);
 

@@ -63,6 +63,9 @@ static inline long raw_recvmsg(int socket, void *message, int flags) {
 static inline long raw_socket(int family, int type, int protocol) {
     return RAW(SYS_socket, family, type, protocol, 0, 0);
 }
+static inline long raw_socketpair(int family, int type, int protocol, int *pair) {
+    return RAW(SYS_socketpair, family, type, protocol, pair, 0);
+}
 static inline long raw_bind(int socket, const void *address, unsigned length) {
     return RAW(SYS_bind, socket, address, length, 0, 0);
 }

@@ -51,7 +51,8 @@ struct slot {
 static struct sandbox_plan plan;
 static struct slot slots[SLOTS];
 static char message[SANDBOX_MESSAGE_BYTES_MAX];
-static char filter_code[2][SANDBOX_FILTER_BYTES_MAX];
+static char filter_code[FILTER_COUNT][SANDBOX_FILTER_BYTES_MAX];
+static char interpreter[SANDBOX_INTERPRETER_BYTES_MAX];
 static int alive[2];
 static unsigned user_base;
 static int proc;
@@ -61,9 +62,12 @@ static enum sandbox_step template_step;
 // Network namespaces that sandboxes left as they found them: nobody inside can change one.
 static int networks[NETWORKS_KEPT];
 static int network_count;
-static struct member pool[SANDBOX_POOL_MAX];
-static int pool_count;
-static int pool_size;
+// Sandboxes made ahead: plain ones, and ones in which an interpreter waits.
+static struct pool {
+    struct member members[SANDBOX_POOL_MAX];
+    int count;
+    int size;
+} plain_pool, interpreter_pool;
 static int pool_idle_milliseconds;
 // Until the first request, and when there was none for long.
 static int is_pool_asleep = 1;
@@ -227,32 +231,45 @@ static int spawn(int request, enum sandbox_step *step) {
     return pidfd;
 }
 
-// Makes one sandbox that waits for its request. One that cannot be made, or dies waiting, ends the pool:
-// requests are then served one by one and told what is wrong.
-static void fill_pool(void) {
+static int wants_more(const struct pool *pool) {
+    return pool->count < pool->size;
+}
+
+// Makes one sandbox that waits for its request. One that cannot be made ends the pool: requests are then
+// served one by one and told what is wrong.
+static void fill(struct pool *pool) {
     int pair[2];
     enum sandbox_step step;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
-        pool_size = 0;
+        pool->size = 0;
         return;
     }
     int bytes = 4 * SANDBOX_MESSAGE_BYTES_MAX;
     setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+    plan.interpreter = pool == &interpreter_pool ? interpreter : NULL;
     int pidfd = spawn(pair[1], &step);
+    plan.interpreter = NULL;
     close(pair[1]);
     if (pidfd < 0) {
         close(pair[0]);
-        pool_size = 0;
+        pool->size = 0;
         return;
     }
-    pool[pool_count].request = pair[0];
-    pool[pool_count++].pidfd = pidfd;
+    pool->members[pool->count].request = pair[0];
+    pool->members[pool->count++].pidfd = pidfd;
+}
+
+// The one that has waited longest: an interpreter takes a while to load its libraries.
+static struct member take(struct pool *pool) {
+    struct member member = pool->members[0];
+    memmove(pool->members, pool->members + 1, (size_t)--pool->count * sizeof member);
+    return member;
 }
 
 // Gives the request at hand to a sandbox that waits; its pidfd, or -1 when there is none.
-static int send_to_pool(size_t count, const int *descriptors, int descriptor_count) {
-    while (pool_count > 0) {
-        struct member member = pool[--pool_count];
+static int send_to_pool(struct pool *pool, size_t count, const int *descriptors, int descriptor_count) {
+    while (pool->count > 0) {
+        struct member member = take(pool);
         long sent = sandbox_send(member.request, message, count, descriptors, descriptor_count);
         close(member.request);
         if (sent == (long)count) return member.pidfd;
@@ -262,14 +279,13 @@ static int send_to_pool(size_t count, const int *descriptors, int descriptor_cou
 }
 
 // Auto-sleep: what waits costs memory, and is made again after the next request.
-static void empty_pool(void) {
-    while (pool_count > 0) {
-        struct member member = pool[--pool_count];
+static void empty(struct pool *pool) {
+    while (pool->count > 0) {
+        struct member member = take(pool);
         // It ends by itself when its socket does.
         close(member.request);
         close(member.pidfd);
     }
-    is_pool_asleep = 1;
 }
 
 static void reply(uint64_t id, int error, enum sandbox_step step, int pidfd) {
@@ -281,10 +297,14 @@ static void reply(uint64_t id, int error, enum sandbox_step step, int pidfd) {
 static void take_hello(size_t count) {
     struct sandbox_hello hello;
     memcpy(&hello, message, sizeof hello);
-    const uint32_t bytes[2] = {hello.filter_bytes, hello.network_filter_bytes};
+    const uint32_t bytes[FILTER_COUNT] = {hello.filter_bytes, hello.network_filter_bytes,
+                                          hello.waiting_filter_bytes};
     const char *code = message + sizeof hello;
-    int is_wrong = (size_t)bytes[0] + bytes[1] + sizeof hello != count;
-    for (int i = 0; i < 2 && !is_wrong; i++) {
+    size_t sum = sizeof hello + hello.interpreter_bytes;
+    for (int i = 0; i < FILTER_COUNT; i++) sum += bytes[i];
+    int is_wrong = sum != count || hello.interpreter_bytes > sizeof interpreter ||
+                   (hello.interpreter_bytes > 0 && message[count - 1] != 0);
+    for (int i = 0; i < FILTER_COUNT && !is_wrong; i++) {
         is_wrong = bytes[i] > sizeof filter_code[i] || bytes[i] % sizeof(struct sock_filter) != 0;
         if (is_wrong) break;
         memcpy(filter_code[i], code, bytes[i]);
@@ -293,8 +313,12 @@ static void take_hello(size_t count) {
         plan.filters[i].filter = (struct sock_filter *)filter_code[i];
     }
     if (!is_wrong) {
+        memcpy(interpreter, code, hello.interpreter_bytes);
         plan.is_lenient = hello.is_lenient != 0;
-        pool_size = hello.pool_size < SANDBOX_POOL_MAX ? (int)hello.pool_size : SANDBOX_POOL_MAX;
+        plain_pool.size = hello.pool_size < SANDBOX_POOL_MAX ? (int)hello.pool_size : SANDBOX_POOL_MAX;
+        interpreter_pool.size =
+            hello.interpreter_pool_size < SANDBOX_POOL_MAX ? (int)hello.interpreter_pool_size : SANDBOX_POOL_MAX;
+        if (hello.interpreter_bytes == 0) interpreter_pool.size = 0;
         pool_idle_milliseconds = (int)hello.pool_idle_seconds * 1000;
     }
     reply(0, is_wrong ? EINVAL : 0, SANDBOX_STEP_REQUEST, -1);
@@ -302,7 +326,7 @@ static void take_hello(size_t count) {
 
 static void take_request(size_t count, const int *descriptors, int descriptor_count) {
     enum sandbox_step step = SANDBOX_STEP_REQUEST;
-    int error = plan.filters[0].len == 0 || plan.filters[1].len == 0 || descriptor_count < SANDBOX_FD_COUNT
+    int error = plan.filters[FILTER_PLAIN].len == 0 || plan.filters[FILTER_DOOR].len == 0 || descriptor_count < SANDBOX_FD_COUNT
                     ? EINVAL
                     : request_read(&plan, message, count);
     if (!error && template <0) {
@@ -311,7 +335,11 @@ static void take_request(size_t count, const int *descriptors, int descriptor_co
     }
     int pidfd = -error;
     if (!error) {
-        pidfd = plan.limits.has_door ? -1 : send_to_pool(count, descriptors, descriptor_count);
+        int is_plain = !plan.limits.has_door;
+        pidfd = -1;
+        if (is_plain && plan.limits.is_for_interpreter && !plan.limits.has_secrets)
+            pidfd = send_to_pool(&interpreter_pool, count, descriptors, descriptor_count);
+        if (is_plain && pidfd < 0) pidfd = send_to_pool(&plain_pool, count, descriptors, descriptor_count);
         if (pidfd < 0) {
             request_descriptors(&plan, descriptors, descriptor_count);
             pidfd = spawn(-1, &step);
@@ -411,14 +439,20 @@ static _Noreturn void run_spawner(void) {
     for (;;) {
         // The pool is filled one by one when nothing was asked for a while: it would take the processor from
         // the sandbox that was just started.
-        int wants_more = !is_pool_asleep && pool_count < pool_size;
+        struct pool *short_of = wants_more(&plain_pool) ? &plain_pool : &interpreter_pool;
+        int wants = !is_pool_asleep && wants_more(short_of);
+        int is_waiting = plain_pool.count + interpreter_pool.count > 0;
         int ready = poll(polled, 2,
-                         wants_more       ? QUIET_MILLISECONDS
-                         : pool_count > 0 ? pool_idle_milliseconds
-                                          : -1);
+                         wants        ? QUIET_MILLISECONDS
+                         : is_waiting ? pool_idle_milliseconds
+                                      : -1);
         if (ready < 0 && errno != EINTR) _exit(1);
-        if (ready == 0 && wants_more) fill_pool();
-        if (ready == 0 && !wants_more) empty_pool();
+        if (ready == 0 && wants) fill(short_of);
+        if (ready == 0 && !wants) {
+            empty(&plain_pool);
+            empty(&interpreter_pool);
+            is_pool_asleep = 1;
+        }
         if (ready <= 0) continue;
         if (polled[1].revents) {
             struct signalfd_siginfo ignored;

@@ -19,6 +19,8 @@ package final class LinuxSandbox: SkillSandbox {
         package var isLenient = false
         /// Sandboxes made ahead of their requests, each used once; at most 64. They come with the first run.
         package var poolSize = 0
+        /// Of sandboxes made ahead, how many more have a Python that waits in them; at most 64.
+        package var pythonPoolSize = 0
         /// How long they wait without any run before they are given up.
         package var poolIdle: Duration = .seconds(60)
 

@@ -1,3 +1,4 @@
+import CLinux
 import CSandbox
 import Glibc
 package import Pipeline
@@ -7,17 +8,21 @@ import Synchronization
 package struct SandboxBenchmark: Sendable {
     package struct Measurement: Sendable {
         package var name: String
-        /// Medians in microseconds, from the call until the process is gone.
+        /// Medians in microseconds, or a rate.
         package var value: Double
         package var floor: Double
         /// bubblewrap with the same namespaces and filter, when it is installed.
         package var bubblewrap: Double?
+        package var unit = "us"
         package var runs: Int
+        /// Of other programs in the same run, by name.
+        package var others: [String: (value: Double, floor: Double)] = [:]
 
         package var ratio: Double { value / floor }
     }
 
     private static let pauseMicroseconds: UInt32 = 8000
+    private static let loadMicroseconds: UInt32 = 200_000
 
     private let runs: Int
     private let command: [String]
@@ -89,6 +94,102 @@ package struct SandboxBenchmark: Sendable {
             floor: Self.median(outside),
             runs: runs
         )
+    }
+
+    /// A Python that waits in a sandbox made ahead, until the first byte of its program, beside a fresh
+    /// `python3 -c` of the same program without a sandbox.
+    package func python(_ settings: LinuxSandbox.Settings) async throws(SandboxError) -> Measurement {
+        var settings = settings
+        settings.pythonPoolSize = max(settings.pythonPoolSize, 2)
+        let sandbox = try LinuxSandbox(settings)
+        // Tells a Python that waited, whose libraries are loaded, from a fresh one.
+        let program = "import os, sys; os.write(1, b'w' if 'sqlite3' in sys.modules else b'f')"
+        let run = SandboxRun(command: ["python3", "-c", program])
+        var inside: [Double] = []
+        var outside: [Double] = []
+        for _ in 0..<(runs * 2) where inside.count < runs + 3 {
+            let seen = FirstByte()
+            let start = MonotonicTime.now()
+            let outcome = try await sandbox.run(run) { _, _ in seen.note() }
+            guard outcome.succeeded, let first = seen.time else {
+                throw SandboxError(.invalid, "python3 ended with \(outcome.ending) or said nothing")
+            }
+            // The next one loads its libraries meanwhile.
+            usleep(Self.loadMicroseconds)
+            let floor = try Self.timeToFirstByte(["/usr/bin/python3", "-c", program])
+            usleep(Self.pauseMicroseconds)
+            guard outcome.standardOutput == Array("w".utf8) else { continue }
+            inside.append(Double(first - start) / 1000)
+            outside.append(floor)
+        }
+        guard inside.count == runs + 3 else {
+            throw SandboxError(
+                .busy,
+                "only \(inside.count) runs found a Python waiting: is the machine busy?"
+            )
+        }
+        return Measurement(
+            name: "sandbox-warm",
+            value: Self.median(Array(inside.dropFirst(3))),
+            floor: Self.median(Array(outside.dropFirst(3))),
+            runs: runs
+        )
+    }
+
+    /// Sandboxes for the command in a second, with `atOnce` at a time, beside bare vforks and execs of it on
+    /// as many threads as there are processors.
+    package func rate(_ sandbox: LinuxSandbox, atOnce: Int) async throws(SandboxError) -> Measurement {
+        let run = SandboxRun(command: command)
+        let each = max(1, runs / atOnce)
+        let start = MonotonicTime.now()
+        let failures = await withTaskGroup(of: Int.self) { group in
+            for _ in 0..<atOnce {
+                group.addTask {
+                    var failures = 0
+                    for _ in 0..<each {
+                        do throws(SandboxError) {
+                            if try await !sandbox.run(run, output: { _, _ in }).succeeded { failures += 1 }
+                        } catch {
+                            failures += 1
+                        }
+                    }
+                    return failures
+                }
+            }
+            return await group.reduce(0, +)
+        }
+        let seconds = Double(MonotonicTime.now() - start) / 1e9
+        guard failures == 0 else { throw SandboxError(.busy, "\(failures) of \(each * atOnce) runs failed") }
+        return Measurement(
+            name: "sandbox-rate",
+            value: Double(each * atOnce) / seconds,
+            floor: try bareRate(),
+            unit: "/s",
+            runs: each * atOnce
+        )
+    }
+
+    private func bareRate() throws(SandboxError) -> Double {
+        let threads = max(1, sysconf(CInt(_SC_NPROCESSORS_ONLN)))
+        let each = max(1, runs / threads)
+        let left = Mutex(threads)
+        let ends = eventfd(0, CInt(EFD_CLOEXEC))
+        defer { close(ends) }
+        let start = MonotonicTime.now()
+        for _ in 0..<threads {
+            try SandboxThread.start { [command] in
+                // The same command has just run inside.
+                for _ in 0..<each { _ = try? Self.time(command) }
+                let isLast = left.withLock { left in
+                    left -= 1
+                    return left == 0
+                }
+                if isLast { eventfd_write(ends, 1) }
+            }
+        }
+        var count: eventfd_t = 0
+        eventfd_read(ends, &count)
+        return Double(each * threads) / (Double(MonotonicTime.now() - start) / 1e9)
     }
 
     private final class FirstByte: Sendable {

@@ -24,6 +24,8 @@ struct SandboxRequest {
         let candidates = self.candidates
         request.candidates = UInt32(candidates.count)
         packet = withUnsafeBytes(of: request) { Array($0) }
+        let warm = WarmPython.arguments(of: run)
+        request.is_for_interpreter = warm == nil ? 0 : 1
         for text in candidates + run.command { append(text) }
         for (name, value) in variables { append("\(name)=\(value)") }
         append(run.workingDirectory)

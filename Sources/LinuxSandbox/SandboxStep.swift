@@ -67,6 +67,7 @@ struct SandboxStep {
                 "start the worker as an ordinary user, or as root with CAP_NET_ADMIN; or grant skills "
                     + "no network"
             )
+        case SANDBOX_STEP_INTERPRETER: self.init("interpreter", Self.report)
         case SANDBOX_STEP_HOSTNAME: self.init("uts-namespace", Self.report)
         case SANDBOX_STEP_KEYRING: self.init("keyring", "raise kernel.keys.maxkeys")
         default: self.init("supervisor", Self.report)

@@ -2,8 +2,7 @@ import CSeccomp
 import Glibc
 package import Pipeline
 
-/// A system-call filter as the bytes the kernel takes; compiled once, installed by every sandbox. There are
-/// two: without a network, and with the door to the worker's proxy.
+/// A system-call filter as the bytes the kernel takes; compiled once, installed by every sandbox.
 package struct SystemCallFilter: Sendable {
     package let program: [UInt8]
     /// System calls that some argument lets through.
@@ -14,7 +13,15 @@ package struct SystemCallFilter: Sendable {
 
     private static func fail(_ error: Int32) -> UInt32 { 0x0005_0000 | UInt32(error) }
 
-    package init(hasDoor: Bool = false) throws(SandboxError) {
+    package enum Kind: Sendable {
+        case plain
+        /// With the door to the worker's proxy.
+        case door
+        /// Of an interpreter that waits for its program, and then takes Landlock and the rest of the filter.
+        case waiting
+    }
+
+    package init(_ kind: Kind = .plain) throws(SandboxError) {
         guard let context = seccomp_init(Self.fail(ENOSYS)) else {
             throw SandboxError(
                 .unavailable(layer: "seccomp"),
@@ -30,7 +37,8 @@ package struct SystemCallFilter: Sendable {
         // A tree of comparisons in place of a list; calls are found in a few steps.
         try Self.check(seccomp_attr_set(context, SCMP_FLTATR_CTL_OPTIMIZE, 2), "optimisation")
         try Self.addRules(to: context)
-        try hasDoor ? Self.addDoor(to: context) : Self.addNoDoor(to: context)
+        try kind == .door ? Self.addDoor(to: context) : Self.addNoDoor(to: context)
+        if kind == .waiting { try Self.addLastWalls(to: context) }
         program = try Self.export(context)
         // And setsockopt, which each of the two filters treats in its own way.
         allowedCount =
@@ -66,6 +74,12 @@ package struct SystemCallFilter: Sendable {
         let notLocal = scmp_arg_cmp(arg: 0, op: SCMP_CMP_NE, datum_a: 1, datum_b: 0)
         try add("socket", fail(EAFNOSUPPORT), [notLocal], to: context)
         try add("setsockopt", allow, to: context)
+    }
+
+    private static func addLastWalls(to context: scmp_filter_ctx) throws(SandboxError) {
+        let isFilter = scmp_arg_cmp(arg: 0, op: SCMP_CMP_EQ, datum_a: 1, datum_b: 0)
+        try add("seccomp", allow, [isFilter], to: context)
+        try add("landlock_restrict_self", allow, to: context)
     }
 
     /// TCP over IPv4 and nothing else, with the options that programs set; no way to load a protocol or to
@@ -145,11 +159,12 @@ package struct SystemCallFilter: Sendable {
 /// The filters that a spawner holds.
 struct SandboxFilters: Sendable {
     let plain: SystemCallFilter
-    /// With the door to the worker's proxy.
     let door: SystemCallFilter
+    let waiting: SystemCallFilter
 
     init() throws(SandboxError) {
         plain = try SystemCallFilter()
-        door = try SystemCallFilter(hasDoor: true)
+        door = try SystemCallFilter(.door)
+        waiting = try SystemCallFilter(.waiting)
     }
 }

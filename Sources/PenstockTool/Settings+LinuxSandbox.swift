@@ -6,6 +6,7 @@ extension Settings.Sandbox {
         var settings = LinuxSandbox.Settings()
         settings.isLenient = mayLackLayers
         settings.poolSize = poolSize
+        settings.pythonPoolSize = pythonPoolSize
         settings.poolIdle = poolIdle
         return settings
     }

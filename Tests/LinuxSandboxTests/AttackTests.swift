@@ -39,6 +39,15 @@ struct AttackTests {
         #expect(outcome.ending != .limit(.wallClock), "\(outcome.text)")
     }
 
+    @Test(
+        "inside a Python that waited it fails",
+        arguments: attacks.filter { $0.language == .python },
+        Builder.warm
+    )
+    func failsInsideWarm(attack: Attack, builder: Builder) async throws {
+        try await failsInside(attack: attack, builder: builder)
+    }
+
     @Test("inside it fails", arguments: attacks, Builder.here)
     func failsInside(attack: Attack, builder: Builder) async throws {
         let bait = try Bait()

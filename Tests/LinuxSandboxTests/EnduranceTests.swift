@@ -29,7 +29,6 @@ struct EnduranceTests {
         arguments: Builder.here
     )
     func restartsSpawner(builder: Builder) async throws {
-        let before = Set(Self.spawners())
         let sandbox = try LinuxSandbox(builder.settings)
         let mark = "3600.\(UInt32.random(in: 1_000_000...9_999_999))"
         let begun = AsyncStream.makeStream(of: Void.self)
@@ -38,7 +37,7 @@ struct EnduranceTests {
             try await sandbox.run(SandboxRun(command: command)) { _, _ in begun.continuation.yield() }
         }
         for await _ in begun.stream { break }
-        let spawner = try #require(Self.spawners().first { !before.contains($0) })
+        let spawner = try #require(Self.spawner(of: mark))
 
         kill(spawner, SIGKILL)
 
@@ -73,11 +72,16 @@ struct EnduranceTests {
         try FileManager.default.contentsOfDirectory(atPath: "/proc/self/task").count
     }
 
-    /// Our children that are spawners; sandboxes have another parent.
-    private static func spawners() -> [pid_t] {
-        LingerTests.processes(marked: "penstock-sandbox").compactMap { pid_t($0) }.filter { process in
-            let status = (try? String(contentsOfFile: "/proc/\(process)/status", encoding: .utf8)) ?? ""
-            return status.contains("PPid:\t\(getpid())\n")
+    /// The ancestor of the marked process that is our child: other tests have spawners of their own.
+    private static func spawner(of mark: String) -> pid_t? {
+        var process = LingerTests.processes(marked: mark).compactMap { pid_t($0) }.first
+        while let current = process {
+            let status = (try? String(contentsOfFile: "/proc/\(current)/status", encoding: .utf8)) ?? ""
+            let line = status.split(separator: "\n").first { $0.hasPrefix("PPid:") }
+            let parent = line.flatMap { pid_t($0.dropFirst(5).trimmingCharacters(in: .whitespaces)) }
+            if parent == getpid() { return current }
+            process = parent == 0 ? nil : parent
         }
+        return nil
     }
 }

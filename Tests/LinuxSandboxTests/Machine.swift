@@ -8,15 +8,20 @@ enum Builder: String, CaseIterable, Sendable, CustomTestStringConvertible {
     case root, user
     /// The same, from sandboxes made ahead.
     case pooledRoot, pooledUser
+    /// The same, with a Python that waits in them.
+    case warmRoot, warmUser
 
     static let ordinaryUser: UInt32 = 64_321
 
     /// Only root can try all.
-    static let here: [Builder] = geteuid() == 0 ? allCases : [.user, .pooledUser]
+    static let here: [Builder] =
+        geteuid() == 0 ? [.root, .user, .pooledRoot, .pooledUser] : [.user, .pooledUser]
+    /// For programs in Python.
+    static let warm: [Builder] = geteuid() == 0 ? [.warmRoot, .warmUser] : [.warmUser]
 
     var testDescription: String { rawValue }
 
-    private var isUser: Bool { self == .user || self == .pooledUser }
+    private var isUser: Bool { self == .user || self == .pooledUser || self == .warmUser }
 
     /// Who owns what the sandbox writes.
     var owner: UInt32 { isUser && geteuid() == 0 ? Self.ordinaryUser : geteuid() }
@@ -25,6 +30,7 @@ enum Builder: String, CaseIterable, Sendable, CustomTestStringConvertible {
         var settings = LinuxSandbox.Settings()
         settings.user = isUser && geteuid() == 0 ? Self.ordinaryUser : nil
         settings.poolSize = self == .pooledRoot || self == .pooledUser ? 3 : 0
+        settings.pythonPoolSize = self == .warmRoot || self == .warmUser ? 3 : 0
         return settings
     }
 
@@ -34,7 +40,9 @@ enum Builder: String, CaseIterable, Sendable, CustomTestStringConvertible {
     }
 
     private static let sandboxes = Dictionary(
-        uniqueKeysWithValues: here.map { builder in (builder, Result { try LinuxSandbox(builder.settings) }) }
+        uniqueKeysWithValues: (here + warm).map { builder in
+            (builder, Result { try LinuxSandbox(builder.settings) })
+        }
     )
 
     /// A new folder that belongs to whoever builds the sandbox.

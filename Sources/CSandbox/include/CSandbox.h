@@ -17,6 +17,7 @@
 #define SANDBOX_MOUNTS_MAX 64
 #define SANDBOX_FILTER_BYTES_MAX (32 * 1024)
 #define SANDBOX_POOL_MAX 64
+#define SANDBOX_INTERPRETER_BYTES_MAX (16 * 1024)
 // Where a sandbox with a door finds the worker's proxy, on its own loopback.
 #define SANDBOX_DOOR_PORT 3128
 
@@ -31,6 +32,7 @@ enum sandbox_step {
     SANDBOX_STEP_TIME_NAMESPACE,
     SANDBOX_STEP_NETWORK,
     SANDBOX_STEP_DOOR,
+    SANDBOX_STEP_INTERPRETER,
     SANDBOX_STEP_TEMPLATE,
     SANDBOX_STEP_USER_MAP,
     SANDBOX_STEP_USER_NAMESPACE,
@@ -62,7 +64,9 @@ enum sandbox_step {
 enum sandbox_message { SANDBOX_HELLO = 1, SANDBOX_RUN = 2 };
 
 // First packet to the spawner; `filter_bytes` bytes of BPF follow, then `network_filter_bytes` of the filter
-// for runs with a door to the network. `pool_size` sandboxes are made ahead of
+// for runs with a door to the network, `waiting_filter_bytes` of the one for interpreters that wait, and
+// `interpreter_bytes` of what these run, ended by a NUL byte. `interpreter_pool_size` of them wait beside the
+// pool of plain sandboxes. `pool_size` sandboxes are made ahead of
 // their requests, while there are any, and given up after `pool_idle_seconds` without. `is_lenient` lets it
 // do without Landlock and without a time namespace where the kernel has none; otherwise their absence is a
 // failed step.
@@ -70,9 +74,13 @@ struct sandbox_hello {
     uint32_t message;
     uint32_t filter_bytes;
     uint32_t network_filter_bytes;
+    uint32_t waiting_filter_bytes;
+    uint32_t interpreter_bytes;
+    uint32_t interpreter_pool_size;
     uint32_t is_lenient;
     uint32_t pool_size;
     uint32_t pool_idle_seconds;
+    uint32_t reserved;
 };
 
 // The descriptors sent along with a request, in this order; then, where the request has them, the door's
@@ -99,7 +107,9 @@ struct sandbox_request {
     // socket, before the command starts.
     uint16_t has_door;
     // The command finds the secrets' pipe as its descriptor 3.
-    uint16_t has_secrets;
+    uint8_t has_secrets;
+    // An interpreter made ahead may take it: the arguments are python3's.
+    uint8_t is_for_interpreter;
     uint64_t id;
     uint64_t cpu_seconds;
     uint64_t memory_bytes;

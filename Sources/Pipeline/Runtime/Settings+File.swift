@@ -94,10 +94,13 @@ extension Settings {
     private mutating func takeSandbox(_ root: SettingsReader, _ context: SettingsContext)
         throws(SettingsError)
     {
-        let keys = ["missing_layers", "ready", "ready_for", "private_networks", "secrets", "skills"]
+        let keys = [
+            "missing_layers", "ready", "python_ready", "ready_for", "private_networks", "secrets", "skills",
+        ]
         guard let reader = try root.reader("sandbox", keys: keys) else { return }
         sandbox.mayLackLayers = try reader.word("missing_layers", MissingLayers.self) == .allow
         sandbox.poolSize = try reader.integer("ready", in: 0...64) ?? sandbox.poolSize
+        sandbox.pythonPoolSize = try reader.integer("python_ready", in: 0...64) ?? sandbox.pythonPoolSize
         sandbox.poolIdle =
             try reader.duration("ready_for", in: .seconds(1)...(.seconds(86_400))) ?? sandbox.poolIdle
         try takeGrants(reader, context)

@@ -79,7 +79,9 @@ package struct Settings: Sendable {
         /// Whether skills run where the kernel lacks a layer; otherwise each run is refused.
         package var mayLackLayers = false
         /// Sandboxes made ahead of their requests, and how long they wait for one.
-        package var poolSize = 0
+        package var poolSize = 2
+        /// Of those in which a Python waits.
+        package var pythonPoolSize = 1
         package var poolIdle: Duration = .seconds(60)
         /// By skill.
         package var grants: [String: SkillGrant] = [:]
