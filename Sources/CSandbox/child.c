@@ -18,6 +18,7 @@
 
 static char command_stack[16384] __attribute__((aligned(16)));
 static volatile int command_failed;
+static int has_met_processes;
 
 void child_fail(enum sandbox_step step, long error) {
     struct sandbox_report report = {.kind = SANDBOX_REPORT_FAILED, .step = step, .value = (int32_t)error};
@@ -120,6 +121,7 @@ static void start_command(void *argument) {
 
 _Noreturn static void report_end(int status, enum sandbox_ended_by by, const struct rusage *usage) {
     struct sandbox_report report = {.kind = SANDBOX_REPORT_ENDED, .step = by, .value = status};
+    report.has_met_processes = has_met_processes;
     report.cpu_microseconds = (uint64_t)(usage->ru_utime.tv_sec + usage->ru_stime.tv_sec) * 1000000 +
                               (uint64_t)(usage->ru_utime.tv_usec + usage->ru_stime.tv_usec);
     report.memory_bytes = (uint64_t)usage->ru_maxrss * 1024;
@@ -145,9 +147,15 @@ static int workspace_is_full(const struct sandbox_plan *plan, uint64_t *due) {
     return full;
 }
 
+#define BIT(signal) (1ULL << ((signal) - 1))
+// What the worker may pass to the command through us. Blocked in us, as is everything.
+#define RELAYED                                                                                              \
+    (BIT(SIGHUP) | BIT(SIGINT) | BIT(SIGQUIT) | BIT(SIGUSR1) | BIT(SIGUSR2) | BIT(SIGTERM) | BIT(SIGCONT) | \
+     BIT(SIGWINCH))
+
 // Reaps whoever ends until the command has, or all together hold too much memory.
 _Noreturn static void supervise(const struct sandbox_plan *plan, int command) {
-    uint64_t child_signal = 1ULL << (SIGCHLD - 1);
+    uint64_t awaited = BIT(SIGCHLD) | RELAYED;
     struct timespec pause = {.tv_nsec = WATCH_NANOSECONDS};
     struct rusage usage;
     uint64_t due = 0;
@@ -160,11 +168,17 @@ _Noreturn static void supervise(const struct sandbox_plan *plan, int command) {
         long pid = raw_wait4(-1, &status, 1 /* WNOHANG */ | 0x40000000 /* __WALL */, &usage);
         if (pid == command) report_end(status, SANDBOX_ENDED_ITSELF, &usage);
         if (pid > 0) continue;
-        if (limits_anonymous_memory(proc) > plan->limits.memory_bytes) {
+        uint64_t processes = 0;
+        uint64_t memory = limits_anonymous_memory(proc, &processes);
+        // One of them is us.
+        if (processes > plan->limits.processes) has_met_processes = 1;
+        if (memory > plan->limits.memory_bytes) {
             report_end(SIGKILL, SANDBOX_ENDED_MEMORY, &usage);
         }
         if (workspace_is_full(plan, &due)) report_end(SIGKILL, SANDBOX_ENDED_WORKSPACE, &usage);
-        raw_sigtimedwait(&child_signal, &pause);
+        long signal = raw_sigtimedwait(&awaited, &pause);
+        // To the command and what it started in its group.
+        if (signal > 0 && BIT(signal) & RELAYED) raw_kill(-command, (int)signal);
     }
 }
 
@@ -227,7 +241,10 @@ _Noreturn static void serve_interpreter(struct sandbox_plan *plan) {
 
 void sandbox_child(struct sandbox_plan *plan) {
     struct mount_trees trees;
+    uint64_t all_signals = ~0ULL;
     raw_umask(0);
+    // What is blocked waits for us to take it, though we are pid 1; the command starts with none blocked.
+    child_need(SANDBOX_STEP_SUPERVISOR, raw_sigprocmask(SIG_SETMASK, &all_signals));
     // The report pipe goes first, so that any failure can be told; what waits for its request has none yet.
     if (plan->descriptors[CHILD_REQUEST] < 0) take_descriptors(plan, CHILD_REPORT, CHILD_REPORT + 1);
     take_descriptors(plan, CHILD_ALIVE, CHILD_INTERPRETER);

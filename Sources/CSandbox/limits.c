@@ -75,8 +75,8 @@ struct entry {
     char name[];
 };
 
-// Sum over every process of the sandbox; `proc` is its own /proc.
-uint64_t limits_anonymous_memory(int proc) {
+// Sum over every process of the sandbox, and their number; `proc` is its own /proc.
+uint64_t limits_anonymous_memory(int proc, uint64_t *processes) {
     static char entries[4096];
     uint64_t sum = 0;
     raw_lseek(proc, 0, 0);
@@ -87,6 +87,7 @@ uint64_t limits_anonymous_memory(int proc) {
             struct entry *entry = (struct entry *)(entries + at);
             if (entry->name[0] >= '1' && entry->name[0] <= '9' && text_length(entry->name) < 12) {
                 sum += process_memory(proc, entry->name);
+                ++*processes;
             }
             at += entry->length;
         }

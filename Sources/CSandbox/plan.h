@@ -120,7 +120,7 @@ void door_open(const struct sandbox_plan *plan);
 // limits.c
 void limits_set_widest(void);
 void limits_set(const struct sandbox_plan *plan);
-uint64_t limits_anonymous_memory(int proc);
+uint64_t limits_anonymous_memory(int proc, uint64_t *processes);
 int limits_workspace_is_full(const struct sandbox_plan *plan);
 // filter.c
 // Landlock's rules as a descriptor, or -1 where the kernel has none and may.

@@ -316,9 +316,8 @@ static void take_hello(size_t count) {
         memcpy(interpreter, code, hello.interpreter_bytes);
         plan.is_lenient = hello.is_lenient != 0;
         plain_pool.size = hello.pool_size < SANDBOX_POOL_MAX ? (int)hello.pool_size : SANDBOX_POOL_MAX;
-        interpreter_pool.size =
-            hello.interpreter_pool_size < SANDBOX_POOL_MAX ? (int)hello.interpreter_pool_size : SANDBOX_POOL_MAX;
-        if (hello.interpreter_bytes == 0) interpreter_pool.size = 0;
+        uint32_t waiting = hello.interpreter_bytes ? hello.interpreter_pool_size : 0;
+        interpreter_pool.size = waiting < SANDBOX_POOL_MAX ? (int)waiting : SANDBOX_POOL_MAX;
         pool_idle_milliseconds = (int)hello.pool_idle_seconds * 1000;
     }
     reply(0, is_wrong ? EINVAL : 0, SANDBOX_STEP_REQUEST, -1);

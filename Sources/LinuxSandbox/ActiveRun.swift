@@ -42,6 +42,7 @@ final class ActiveRun: @unchecked Sendable {
 
     var isCancelled: Bool { cancellation.isAsked.load(ordering: .acquiring) }
     private var inputWritten = 0
+    private var earlySignals: [Int32] = []
     private var collected = SandboxOutcome(ending: .signalled(SIGKILL))
     private var limit: SandboxLimit?
     private var failure: SandboxError?
@@ -77,6 +78,21 @@ final class ActiveRun: @unchecked Sendable {
     func kill(because limit: SandboxLimit?) {
         if self.limit == nil, ended == nil { self.limit = limit }
         if process >= 0 { _ = sandbox_signal(process, SIGKILL) }
+    }
+
+    /// Pid 1 passes it on. One that comes before the command has started waits for it.
+    func signal(_ number: Int32) {
+        guard process >= 0, startedAt != nil || number == SIGKILL else {
+            return earlySignals.append(number)
+        }
+        _ = sandbox_signal(process, number)
+    }
+
+    /// Once the command has started and its pidfd is known, whichever comes last.
+    func deliverEarlySignals() {
+        let early = earlySignals
+        earlySignals = []
+        for number in early { signal(number) }
     }
 
     func cancel() { cancellation.isAsked.store(true, ordering: .releasing) }
@@ -137,6 +153,7 @@ final class ActiveRun: @unchecked Sendable {
             case SANDBOX_REPORT_STARTED:
                 startedAt = MonotonicTime.now()
                 isStarting = true
+                deliverEarlySignals()
             case SANDBOX_REPORT_FAILED: takeFailure(report)
             default: ended = report
             }
@@ -178,6 +195,7 @@ final class ActiveRun: @unchecked Sendable {
         if let failure { return .failure(failure) }
         collected.duration = startedAt.map { .nanoseconds(Int64(MonotonicTime.now() - $0)) } ?? .zero
         collected.ending = ending()
+        if ended?.has_met_processes == 1 { collected.hasMetProcessLimit = true }
         return .success(collected)
     }
 

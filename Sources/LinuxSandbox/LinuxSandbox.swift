@@ -6,7 +6,7 @@ import Synchronization
 /// Sandboxes of Linux's own parts, each built for one command and gone with it; see CSandbox for the walls.
 ///
 /// One thread and one small process serve all runs. The process lives as long as this object.
-package final class LinuxSandbox: SkillSandbox {
+package final class LinuxSandbox: ControllableSandbox {
     package struct Settings: Sendable {
         /// A program that CSandbox is linked into: `penstock-sandbox` beside this program, else this one,
         /// which is larger and therefore slower to fork.
@@ -64,7 +64,15 @@ package final class LinuxSandbox: SkillSandbox {
         _ run: SandboxRun,
         output: @escaping @Sendable (SandboxStream, [UInt8]) -> Void
     ) async throws(SandboxError) -> SandboxOutcome {
-        try await self.run(run, standardInput: -1, output: output)
+        try await self.run(run, control: SandboxControl(), output: output)
+    }
+
+    package func run(
+        _ run: SandboxRun,
+        control: SandboxControl,
+        output: @escaping @Sendable (SandboxStream, [UInt8]) -> Void
+    ) async throws(SandboxError) -> SandboxOutcome {
+        try await self.run(run, standardInput: -1, control: control, output: output)
     }
 
     /// As `run`, but the command reads `standardInput`, the reading end of a pipe, which this closes; -1 for
@@ -72,6 +80,7 @@ package final class LinuxSandbox: SkillSandbox {
     package func run(
         _ run: SandboxRun,
         standardInput: Int32,
+        control: SandboxControl = SandboxControl(),
         output: @escaping @Sendable (SandboxStream, [UInt8]) -> Void
     ) async throws(SandboxError) -> SandboxOutcome {
         let id = loop.nextID()
@@ -96,6 +105,7 @@ package final class LinuxSandbox: SkillSandbox {
                 }
                 active.standardInput = standardInput
                 loop.put(.start(active))
+                control.attach { [loop] number in loop.put(.signal(id, number)) }
             }
         } onCancel: {
             cancellation.isAsked.store(true, ordering: .releasing)

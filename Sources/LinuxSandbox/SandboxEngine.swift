@@ -101,6 +101,7 @@ final class SandboxEngine {
             switch command {
             case .start(let run): start(run)
             case .cancel(let id): cancel(id)
+            case .signal(let id, let number): runs[id]?.signal(number)
             case .stop:
                 isStopped = true
                 for run in Array(runs.values) { cancel(run.id) }
@@ -336,6 +337,7 @@ final class SandboxEngine {
             return finish(run)
         }
         run.process = pidfd
+        run.deliverEarlySignals()
         watch(pidfd, run.id, .process, EPOLLIN.rawValue)
         if run.isDoomed { run.kill(because: nil) }
     }

@@ -9,6 +9,7 @@ final class SandboxLoop: Sendable {
     enum Command: Sendable {
         case start(ActiveRun)
         case cancel(UInt64)
+        case signal(UInt64, Int32)
         case stop
     }
 

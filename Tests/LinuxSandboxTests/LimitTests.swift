@@ -71,6 +71,21 @@ struct LimitTests {
         #expect(outcome.ending == .limit(excess.limit), "\(outcome.text.prefix(1000))")
     }
 
+    @Test("the limit of processes is named beside the command's own end", arguments: Builder.here)
+    func namesProcessLimit(builder: Builder) async throws {
+        let script =
+            "for i in {1..30}; do sleep 5 & done 2>/dev/null; sleep 0.5 || true; kill $(jobs -p); exit 3"
+        var run = SandboxRun(command: ["bash", "-c", script])
+        run.limits.processes = 8
+        let modest = SandboxRun(command: ["bash", "-c", "sleep 0.2 & sleep 0.2; exit 3"])
+
+        let outcome = try await builder.sandbox.run(run) { _, _ in }
+        let other = try await builder.sandbox.run(modest) { _, _ in }
+
+        #expect(outcome.hasMetProcessLimit, "\(outcome)")
+        #expect(other.ending == .exited(3) && !other.hasMetProcessLimit)
+    }
+
     @Test("more of what is refused, not ended: processes, files, space", arguments: Builder.here)
     func refusesMore(builder: Builder) async throws {
         let script = """

@@ -3,12 +3,11 @@ import LinuxSandbox
 import Pipeline
 import Testing
 
-/// A Python that waited does what a fresh one would, behind the same walls. `AttackTests` and the other suites
-/// run in it as well.
+/// A Python that waited does what a fresh one would, behind the same walls; `AttackTests` run in it as well.
 @Suite("A Python that waits", .serialized)
 struct WarmPythonTests {
-    /// Once one was there: the first run wakes the pool, and a program that loads nothing finds what a waiting
-    /// Python did.
+    /// Once one was there: the first run wakes the pool, and a program that loads nothing finds what a
+    /// waiting Python did.
     private func run(_ run: SandboxRun, _ builder: Builder) async throws -> SandboxOutcome {
         let sandbox = try builder.sandbox
         for _ in 0..<500 {
@@ -113,7 +112,8 @@ struct WarmPythonTests {
             import sys, ctypes, helper
             open("kept", "w").write("by the script")
             call = ctypes.CDLL(None, use_errno=True).syscall
-            print(sys.argv, __file__, helper.name, call(446, 0, 0), ctypes.get_errno(), call(317, 0, 0, 0), ctypes.get_errno())
+            print(sys.argv, __file__, helper.name)
+            print(call(446, 0, 0), ctypes.get_errno(), call(317, 0, 0, 0), ctypes.get_errno())
             """
         try script.write(toFile: skill + "/run.py", atomically: false, encoding: .utf8)
         try "name = 'beside'".write(toFile: skill + "/helper.py", atomically: false, encoding: .utf8)
@@ -126,7 +126,7 @@ struct WarmPythonTests {
         let outcome = try await self.run(run, builder)
 
         #expect(
-            outcome.text == "['/skills/one/run.py', 'x'] /skills/one/run.py beside -1 38 -1 38\n",
+            outcome.text == "['/skills/one/run.py', 'x'] /skills/one/run.py beside\n-1 38 -1 38\n",
             "\(outcome.text)"
         )
         #expect(try String(contentsOfFile: workspace + "/kept", encoding: .utf8) == "by the script")

@@ -41,7 +41,10 @@ enum TidyRules {
         ("Task.sleep", ["TimeSource+System.swift", "HTTPServer.swift"], "take a TimeSource"),
         ("Task.detached", [], "give the task a parent that awaits it"),
         ("Task.immediateDetached", ["HTTPConnection.swift"], "give the task a parent that awaits it"),
-        ("print(", ["SandboxCommand.swift"], "use Terminal for results and Logger for the rest"),
+        (
+            "print(", ["SandboxCommand.swift", "WarmPython.swift"],
+            "use Terminal for results and Logger for the rest"
+        ),
         ("try! ", [], "handle the error"),
         ("getenv(", ["SettingsFile.swift"], "take it from the settings"),
     ]
@@ -141,7 +144,9 @@ enum TidyRules {
         return findings
     }
 
+    /// An import stands at the margin; what is indented is text in another language.
     private static func module(imported line: String) -> String? {
+        guard line.first != " " else { return nil }
         var words = line.split(separator: " ")
         if let first = words.first, ["package", "public", "internal", "@preconcurrency"].contains(first) {
             words.removeFirst()

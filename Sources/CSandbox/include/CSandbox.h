@@ -138,7 +138,8 @@ struct sandbox_report {
     uint32_t kind;
     uint32_t step; // FAILED: enum sandbox_step. ENDED: enum sandbox_ended_by.
     int32_t value; // FAILED: errno. ENDED: wait status of the command.
-    uint32_t reserved;
+    // ENDED: as many processes as are allowed were seen at a time.
+    uint32_t has_met_processes;
     uint64_t cpu_microseconds;
     uint64_t memory_bytes;
 };

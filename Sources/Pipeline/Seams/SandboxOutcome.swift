@@ -15,6 +15,9 @@ package struct SandboxOutcome: Sendable, Hashable {
     package var standardErrorTruncated: Bool
     /// From the start of the command until the last process was gone.
     package var duration: Duration
+    /// As many processes as are allowed ran at a time: more were refused, or would have been. Looked at 20
+    /// times a second. The ending is the command's own, for it may do with fewer.
+    package var hasMetProcessLimit = false
 
     package init(
         ending: Ending,

@@ -187,6 +187,9 @@ package struct SkillRunner: Sendable {
         let (errors, errorsCut) = text(outcome.standardError)
         result.output = output
         result.errors = errors
+        if outcome.hasMetProcessLimit, !outcome.succeeded {
+            result.ending += ", at its limit of \(SandboxLimit.processes.rawValue)"
+        }
         result.isTruncated =
             outputCut || errorsCut || outcome.standardOutputTruncated || outcome.standardErrorTruncated
         return result
