@@ -325,7 +325,8 @@ static void take_hello(size_t count) {
 
 static void take_request(size_t count, const int *descriptors, int descriptor_count) {
     enum sandbox_step step = SANDBOX_STEP_REQUEST;
-    int error = plan.filters[FILTER_PLAIN].len == 0 || plan.filters[FILTER_DOOR].len == 0 || descriptor_count < SANDBOX_FD_COUNT
+    int is_unready = plan.filters[FILTER_PLAIN].len == 0 || plan.filters[FILTER_DOOR].len == 0;
+    int error = is_unready || descriptor_count < SANDBOX_FD_COUNT
                     ? EINVAL
                     : request_read(&plan, message, count);
     if (!error && template <0) {
@@ -338,7 +339,8 @@ static void take_request(size_t count, const int *descriptors, int descriptor_co
         pidfd = -1;
         if (is_plain && plan.limits.is_for_interpreter && !plan.limits.has_secrets)
             pidfd = send_to_pool(&interpreter_pool, count, descriptors, descriptor_count);
-        if (is_plain && pidfd < 0) pidfd = send_to_pool(&plain_pool, count, descriptors, descriptor_count);
+        if (is_plain && pidfd < 0)
+            pidfd = send_to_pool(&plain_pool, count, descriptors, descriptor_count);
         if (pidfd < 0) {
             request_descriptors(&plan, descriptors, descriptor_count);
             pidfd = spawn(-1, &step);

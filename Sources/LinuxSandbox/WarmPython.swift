@@ -81,7 +81,8 @@ enum WarmPython {
             for at in range(3): os.dup2(given[at], at)
             os.chdir(folder)
             for what, least, most in ((resource.RLIMIT_CPU, cpu, cpu + 1),
-                (resource.RLIMIT_DATA, memory, memory), (resource.RLIMIT_FSIZE, size, size), (resource.RLIMIT_NOFILE, files, files),
+                (resource.RLIMIT_DATA, memory, memory), (resource.RLIMIT_FSIZE, size, size),
+                (resource.RLIMIT_NOFILE, files, files),
                 (resource.RLIMIT_NPROC, processes, processes)):
                 resource.setrlimit(what, (least, most))
             if ruled and call(number(446), number(given[3]), number(0)) != 0: os._exit(125)

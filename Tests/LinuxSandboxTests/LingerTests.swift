@@ -57,11 +57,15 @@ struct LingerTests {
         let mark = "3600.\(UInt32.random(in: 1_000_000...9_999_999))"
         let sandbox = try builder.sandbox
 
-        await withTaskGroup(of: Void.self) { group in
+        var run = SandboxRun(command: ["sleep", mark])
+        // Not before the cancellation, however busy the machine is.
+        run.limits.wallClock = .seconds(600)
+
+        await withTaskGroup(of: Void.self) { [run] group in
             for number in 0..<40 {
                 group.addTask {
                     let task = Task {
-                        try await sandbox.run(SandboxRun(command: ["sleep", mark])) { _, _ in }
+                        try await sandbox.run(run) { _, _ in }
                     }
                     for _ in 0..<(number * number * 4) { await Task.yield() }
                     task.cancel()
