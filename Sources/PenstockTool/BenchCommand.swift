@@ -10,6 +10,7 @@ enum BenchCommand {
         discussion:
             "Each prints a value and its floor, measured in turn in one run: trust the ratio, not the times.",
         subcommands: [sandboxCold, sandboxWarm, sandboxRate] + PipelineBenchmarks.commands
+            + StoreBenchmarks.commands
     )
 
     private static let sandboxCold = sandbox(

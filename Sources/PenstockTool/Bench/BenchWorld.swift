@@ -65,6 +65,10 @@ struct BenchWorld: Sendable {
     }
 
     func stage(_ load: Load) throws -> TurnStage {
+        try stage(load, on: store, model: WaitingModel(wait: load.modelWait, time: time))
+    }
+
+    func stage(_ load: Load, on store: any ObjectStore, model: any ModelProvider) throws -> TurnStage {
         let sources = SourceNaming(prefix: prefix, log: log.identity)
         let tools = AgentTools(
             skills: SkillCatalog(),
@@ -72,7 +76,7 @@ struct BenchWorld: Sendable {
         )
         return TurnStage(
             agent: Agent(
-                model: WaitingModel(wait: load.modelWait, time: time),
+                model: model,
                 tools: tools,
                 settings: AgentSettings()
             ),
@@ -112,17 +116,21 @@ struct BenchWorld: Sendable {
 
     /// An event of about 500 bytes of text, as `POST /v1/events` makes it.
     func event(_ number: Int, of conversation: Int) throws -> InboundEvent {
+        let text = "/remember k\(number % 8) \(String(repeating: "word ", count: 95))\(number)"
+        return try event(number, in: "c\(conversation)", text: text)
+    }
+
+    func event(_ number: Int, in conversation: String, text: String) throws -> InboundEvent {
         let access = EventsAccess(
             tokens: { [] },
             secrets: { [] },
             admitsAnyone: true,
             hosts: HostGuard(names: [])
         )
-        let text = "/remember k\(number % 8) \(String(repeating: "word ", count: 95))\(number)"
         let body = JSONValue.object([
             "specversion": "1.0", "id": .string("\(number)"), "source": "/bench", "type": "message.created",
             "data": [
-                "conversation": ["id": .string("c\(conversation)")], "sender": ["id": "bench"],
+                "conversation": ["id": .string(conversation)], "sender": ["id": "bench"],
                 "message": ["text": .string(text)],
             ],
         ])
