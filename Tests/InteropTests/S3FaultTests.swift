@@ -10,12 +10,17 @@ import Topics
 /// workers take every event, as when one was believed dead.
 @Suite("Interop: S3 on bad days", .serialized)
 struct S3FaultTests {
-    private static let conversations = 6
-    private static let events = 6
+    private static let conversations = number("FAULT_CONVERSATIONS", 6)
+    private static let events = number("FAULT_EVENTS", 6)
+
+    /// More for a longer run by hand.
+    private static func number(_ name: String, _ usual: Int) -> Int {
+        ProcessInfo.processInfo.environment[name].flatMap { Int($0) } ?? usual
+    }
 
     @Test(
         "no turn is lost, doubled or forked, and both workers give the same answer",
-        .timeLimit(.minutes(5))
+        .timeLimit(.minutes(20))
     )
     func faults() async throws {
         let python = try await PythonEnvironment.python()
@@ -51,6 +56,7 @@ struct S3FaultTests {
         let counts = try proxy.stop()
 
         #expect(counts.contains("lose") && counts.contains("stall"), "SEED=\(seed): \(counts)")
+        if Self.events > 6 { FileHandle.standardError.write(Data("faults: \(counts)".utf8)) }
         let plain = TurnStore(server.store)
         for conversation in 0..<Self.conversations {
             let both = outputs[conversation]
