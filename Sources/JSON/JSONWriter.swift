@@ -61,14 +61,40 @@ package struct JSONWriter {
         var text = text
         text.withUTF8 { units in
             var start = 0
-            for (index, unit) in units.enumerated() where unit < 0x20 || unit == 0x22 || unit == 0x5C {
+            var index = Self.plainCount(units, from: 0)
+            while index < units.count {
                 bytes.append(contentsOf: units[start..<index])
-                escape(unit)
+                escape(units[index])
                 start = index + 1
+                index = Self.plainCount(units, from: start)
             }
             bytes.append(contentsOf: units[start...])
         }
         bytes.append(UInt8(ascii: "\""))
+    }
+
+    /// Where the next byte is that must be escaped, or the end. Eight bytes at a time: a byte's high bit in
+    /// `found` says that it is below 0x20, a quote or a backslash.
+    private static func plainCount(_ units: UnsafeBufferPointer<UInt8>, from start: Int) -> Int {
+        let ones: UInt64 = 0x0101_0101_0101_0101
+        let highs: UInt64 = 0x8080_8080_8080_8080
+        let raw = UnsafeRawBufferPointer(units)
+        var index = start
+        while index + 8 <= raw.count {
+            let word = UInt64(littleEndian: raw.loadUnaligned(fromByteOffset: index, as: UInt64.self))
+            let quotes = word ^ (ones &* 0x22)
+            let slashes = word ^ (ones &* 0x5C)
+            let found =
+                ((word &- ones &* 0x20) & ~word | (quotes &- ones) & ~quotes | (slashes &- ones) & ~slashes)
+                & highs
+            // The lowest mark is exact; those above it may be borrowed from it.
+            if found != 0 { return index + found.trailingZeroBitCount / 8 }
+            index += 8
+        }
+        while index < units.count, units[index] >= 0x20, units[index] != 0x22, units[index] != 0x5C {
+            index += 1
+        }
+        return index
     }
 
     /// Bytes that are canonical JSON already.

@@ -1,5 +1,6 @@
 import CRDKafka
 package import Pipeline
+import Synchronization
 
 /// The least that consuming, producing and committing exactly once costs with librdkafka: one thread, no
 /// turns, no state, no order per key. What a turn's cost is measured against.
@@ -17,8 +18,10 @@ package enum KafkaFloor {
         count: Int,
         began: () -> Void
     ) throws(EventLogError) {
-        let member = try KafkaHandle(.member(group: group, instance: nil), settings)
+        let assigner = Assigner()
+        let member = try KafkaHandle(.member(group: group, instance: nil), settings, assigner.callbacks)
         defer { member.destroy() }
+        assigner.member.withLock { $0 = member }
         let producer = try KafkaHandle(.transactions("\(group)-floor"), settings)
         defer { producer.destroy() }
         try check(rd_kafka_init_transactions(producer.pointer, 30_000), "init_transactions")
@@ -34,6 +37,23 @@ package enum KafkaFloor {
             done += batch.keys.count
         }
         rd_kafka_consumer_close(member.pointer)
+        assigner.member.withLock { $0 = nil }
+    }
+
+    /// Takes what the group gives. Called from within the poll, so only once the handle is known.
+    private final class Assigner: Sendable {
+        let member = Mutex<KafkaHandle?>(nil)
+
+        var callbacks: KafkaHandle.Callbacks {
+            KafkaHandle.Callbacks(rebalance: { [self] code, list in
+                guard let member = member.withLock({ $0 }) else { return }
+                let error =
+                    code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS
+                    ? rd_kafka_incremental_assign(member.pointer, list)
+                    : rd_kafka_incremental_unassign(member.pointer, list)
+                if let error { rd_kafka_error_destroy(error) }
+            })
+        }
     }
 
     private struct Batch {

@@ -86,4 +86,21 @@ struct JSONReaderTests {
         #expect(missing?.path == "id")
         #expect(nested?.path == "a.1.id")
     }
+
+    @Test("every byte that needs it is escaped, wherever it stands in a long text")
+    func escapes() throws {
+        for unit in (UInt8(0)..<0x80) {
+            for place in 0..<40 {
+                var bytes = [UInt8](repeating: 0x7A, count: 40)
+                bytes[place] = unit
+                // Another one after it, which a mark that was borrowed would hide.
+                bytes[39 - place] = 0x5C
+                let text = String(decoding: bytes, as: UTF8.self)
+                let json = text.json
+                #expect(try String(json: json) == text)
+                let inside = json.dropFirst().dropLast()
+                #expect(inside.allSatisfy { $0 >= 0x20 })
+            }
+        }
+    }
 }
