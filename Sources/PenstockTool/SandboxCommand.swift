@@ -7,7 +7,7 @@ enum SandboxCommand {
     static let sandbox = Command(
         name: "sandbox",
         summary: "commands in the sandbox that skills run in",
-        subcommands: [run]
+        subcommands: [run, SandboxSessionCommands.exec] + SandboxSessionCommands.others
     )
 
     /// The sandbox could not be built; as env and timeout use it.
@@ -37,21 +37,31 @@ enum SandboxCommand {
             ("penstock sandbox run --skill ops/skills/notes -- ls /skills/notes", "with a skill's folder"),
         ],
         options: [
-            .value("net", "HOSTS", "api.example.com,*.example.org:8443; none by default, not even loopback"),
-            .value("private-net", "RANGES", "10.1.0.0/16,…: not public, and reached all the same"),
-            .value("workspace", "DIR", "becomes /work, which the command may change"),
-            .value("skill", "DIR", "appears read-only as /skills/<its name>"),
-            .value("memory", "BYTES", "of all its processes: 512M (the default), 1G, 100000000"),
-            .value("timeout", "SECONDS", "1 to 86400, 30 by default"),
-            .value("processes", "NUMBER", "processes and threads at a time, 128 by default"),
-            .value("output", "BYTES", "of each of its two streams, 64M by default"),
-        ],
+            .value("workspace", "DIR", "becomes /work, which the command may change")
+        ] + grants,
         takesRest: true,
         run: { invocation in try await run(invocation) }
     )
 
+    /// What a command may be granted.
+    static let grants: [Command.Option] = [
+        .value("net", "HOSTS", "api.example.com,*.example.org:8443; none by default, not even loopback"),
+        .value("private-net", "RANGES", "10.1.0.0/16,…: not public, and reached all the same"),
+        .value("skill", "DIR", "appears read-only as /skills/<its name>"),
+        .value("memory", "BYTES", "of all its processes: 512M (the default), 1G, 100000000"),
+        .value("timeout", "SECONDS", "1 to 86400, 30 by default"),
+        .value("processes", "NUMBER", "processes and threads at a time, 128 by default"),
+        .value("output", "BYTES", "of each of its two streams, 64M by default"),
+    ]
+
     private static func run(_ invocation: Invocation) async throws -> Int32 {
-        let run = try sandboxRun(invocation)
+        try await show(try sandboxRun(invocation), control: SandboxControl()).status
+    }
+
+    /// Runs it with this program's own streams; the status to exit with, and how it ended in words.
+    static func show(_ run: SandboxRun, control: SandboxControl) async throws -> (
+        status: Int32, ending: String
+    ) {
         // Output goes through a queue: a slow reader must not stop the sandbox's clock. The cap bounds it.
         let (pieces, queue) = AsyncStream.makeStream(of: (SandboxStream, [UInt8]).self)
         let writer = Task {
@@ -60,14 +70,16 @@ enum SandboxCommand {
         let result: Result<SandboxOutcome, SandboxError>
         do throws(SandboxError) {
             result = .success(
-                try await LinuxSandbox().run(run, standardInput: PipedInput.start()) { queue.yield(($0, $1)) }
+                try await LinuxSandbox().run(run, standardInput: PipedInput.start(), control: control) {
+                    queue.yield(($0, $1))
+                }
             )
         } catch {
             result = .failure(error)
         }
         queue.finish()
         await writer.value
-        return status(of: result)
+        return (status(of: result), ending(of: result))
     }
 
     private static func status(of result: Result<SandboxOutcome, SandboxError>) -> Int32 {
@@ -86,9 +98,21 @@ enum SandboxCommand {
         }
     }
 
+    private static func ending(of result: Result<SandboxOutcome, SandboxError>) -> String {
+        switch result {
+        case .failure(let error): "failed: \(error.detail)"
+        case .success(let outcome):
+            switch outcome.ending {
+            case .exited(let status): "exited \(status)"
+            case .signalled(let signal): "signalled \(signal)"
+            case .limit(let limit): "limit \(limit.rawValue)"
+            }
+        }
+    }
+
     // MARK: Options
 
-    private static func sandboxRun(_ invocation: Invocation) throws -> SandboxRun {
+    static func sandboxRun(_ invocation: Invocation) throws -> SandboxRun {
         var run = SandboxRun(command: invocation.operands)
         run.network = try network(invocation)
         run.workspace = try invocation.value("workspace").map { try folder($0, option: "workspace") }

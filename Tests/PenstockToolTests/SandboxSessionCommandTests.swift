@@ -1,0 +1,106 @@
+import Foundation
+import Testing
+
+@Suite("penstock sandbox exec, ps, logs and kill")
+struct SandboxSessionCommandTests {
+    private static let program = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
+        .deletingLastPathComponent().appending(path: "penstock")
+
+    /// A data folder of one test, removed with it.
+    private final class Ground {
+        let folder: String
+        private let settings: String
+
+        init() throws {
+            var template = Array("/tmp/penstock-session-XXXXXX".utf8CString)
+            guard mkdtemp(&template) != nil else { throw POSIXError(.EIO) }
+            folder = String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
+            settings = folder + "/penstock.yaml"
+            try "data: \(folder)/data\n".write(toFile: settings, atomically: false, encoding: .utf8)
+        }
+
+        deinit {
+            // What stays behind is in /tmp.
+            try? FileManager.default.removeItem(atPath: folder)
+        }
+
+        func run(_ verb: String, _ arguments: [String]) throws -> (status: Int32, text: String) {
+            let process = Process()
+            let output = Pipe()
+            process.executableURL = SandboxSessionCommandTests.program
+            process.arguments = ["sandbox", verb, "--config", settings, "--session", "one"] + arguments
+            (process.standardInput, process.standardOutput) = (FileHandle.nullDevice, output)
+            process.standardError = output
+            try process.run()
+            let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+            process.waitUntilExit()
+            return (process.terminationStatus, text)
+        }
+
+        /// Asks `ps` until the process is in the state.
+        func await(_ id: String, _ state: String) throws {
+            for _ in 0..<600 {
+                let text = try run("ps", ["--json"]).text
+                if text.contains("\"id\":\(id),") && text.contains("\"state\":\"\(state)\"") { return }
+            }
+            Issue.record("process \(id) never was \(state): \(try run("ps", []).text)")
+        }
+    }
+
+    @Test("commands share files, and exit with their own status")
+    func sharesFiles() throws {
+        let ground = try Ground()
+
+        let first = try ground.run("exec", ["--", "bash", "-c", "echo kept >note; exit 3"])
+        let second = try ground.run("exec", ["--", "cat", "note"])
+
+        #expect(first.status == 3 && first.text.isEmpty, "\(first.text)")
+        #expect(second.status == 0 && second.text == "kept\n")
+        #expect(try ground.run("exec", ["--session", "../x", "--", "true"]).status == 2)
+    }
+
+    @Test("a background process is listed, read, and told to stop")
+    func background() throws {
+        let ground = try Ground()
+        let script = "trap 'echo stopping; exit 7' TERM; echo begun; touch begun; while :; do sleep 0.1; done"
+
+        let started = try ground.run("exec", ["--detach", "--", "bash", "-c", script])
+        let id = started.text.trimmingCharacters(in: .whitespacesAndNewlines)
+        try ground.await(id, "running")
+        _ = try ground.run("exec", ["--", "bash", "-c", "until test -e begun; do sleep 0.1; done"])
+        let log = try ground.run("logs", [id])
+        let stopped = try ground.run("kill", [id])
+        try ground.await(id, "exited 7")
+
+        #expect(started.status == 0 && id == "1", "\(started.text)")
+        #expect(log.text == "begun\n")
+        #expect(stopped.status == 0, "\(stopped.text)")
+        // bash may say that the signal ended its sleep as well.
+        #expect(try ground.run("logs", [id]).text.hasSuffix("stopping\n"))
+        #expect(try ground.run("kill", [id]).status == 1)
+        #expect(try ground.run("logs", ["9"]).status == 1)
+    }
+
+    @Test("one whose keeper is killed is lost, and nothing of it runs on")
+    func lost() throws {
+        let ground = try Ground()
+        let mark = "3600.\(UInt32.random(in: 1_000_000...9_999_999))"
+        let id = try ground.run("exec", ["--detach", "--", "bash", "-c", "touch begun; sleep \(mark)"]).text
+            .trimmingCharacters(in: .whitespacesAndNewlines)
+        _ = try ground.run("exec", ["--", "bash", "-c", "until test -e begun; do sleep 0.1; done"])
+
+        _ = try ground.run("kill", [id, "--signal", "9"])
+        try ground.await(id, "lost")
+
+        // The kernel ends the tree by itself; we can only look until it has.
+        var left: [String] = ["?"]
+        for _ in 0..<600 where !left.isEmpty {
+            left = try FileManager.default.contentsOfDirectory(atPath: "/proc").filter { name in
+                let line =
+                    Int(name) == nil ? nil : FileManager.default.contents(atPath: "/proc/\(name)/cmdline")
+                return line.map { String(decoding: $0, as: UTF8.self).contains(mark) } ?? false
+            }
+        }
+        #expect(left == [])
+    }
+}
