@@ -58,6 +58,17 @@ struct S3InteropTests {
         defer { server.stop() }
         try await server.createBucket()
         try await server.store.probe(.system)
+        // moto lets everybody in.
+        if kind == .seaweed {
+            for keys in [
+                S3Credentials(accessKey: "testing", secretKey: "wrong"),
+                S3Credentials(accessKey: "nobody", secretKey: "testing"),
+            ] {
+                let stranger = server.store(keys: keys)
+                let error = await #expect(throws: ObjectStoreError.self) { try await stranger.probe(.system) }
+                #expect(error?.kind == .denied, "\(error?.detail ?? "")")
+            }
+        }
         for check in ObjectStoreConformance.checks {
             do {
                 try await check.check(ObjectStoreConformance(server.store, root: "test", races: 6))

@@ -13,7 +13,7 @@ final class S3Server {
     }
 
     static let transport = CurlTransport(transfersMax: 32, shards: 1, userAgent: "penstock-tests")
-    private static let keys = S3Credentials(accessKey: "testing", secretKey: "testing")
+    static let keys = S3Credentials(accessKey: "testing", secretKey: "testing")
 
     private let process = Process()
     private let folder = FileManager.default.temporaryDirectory.appending(
@@ -41,11 +41,17 @@ final class S3Server {
             }
             process.arguments =
                 [
-                    "server", "-s3", "-dir=\(folder.path)", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
+                    "-logdir=\(folder.path)", "server", "-s3", "-dir=\(folder.path)", "-ip=127.0.0.1",
+                    "-ip.bind=127.0.0.1",
                     "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.volumeSizeLimitMB=64",
                     "-volume.max=50",
                 ] + options
         }
+        // SeaweedFS takes these as the keys it knows, and checks every signature against them.
+        process.environment = [
+            "HOME": folder.path, "PATH": ProcessInfo.processInfo.environment["PATH"] ?? "",
+            "AWS_ACCESS_KEY_ID": Self.keys.accessKey, "AWS_SECRET_ACCESS_KEY": Self.keys.secretKey,
+        ]
         process.standardOutput = FileHandle.nullDevice
         process.standardError = FileHandle.nullDevice
         try process.run()
@@ -58,6 +64,7 @@ final class S3Server {
         bucket: String = "penstock-test",
         transport: any HTTPTransport = S3Server.transport,
         port: Int? = nil,
+        keys: S3Credentials = S3Server.keys,
         change: (inout S3Store.Settings) -> Void = { _ in }
     ) -> S3Store {
         var settings = S3Store.Settings(
@@ -72,7 +79,7 @@ final class S3Server {
             transport: transport,
             time: .system,
             chance: .system
-        ) { _ in Self.keys }
+        ) { _ in keys }
     }
 
     /// Waits for the server to come up, at most a minute.
