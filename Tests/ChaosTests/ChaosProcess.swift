@@ -119,29 +119,3 @@ enum ChaosWait {
         }
     }
 }
-
-/// How many worlds may be at work at a time: each is several processes, on a machine of perhaps two cores.
-actor ChaosSlots {
-    static let busy = ChaosSlots(2)
-    /// For scenarios that mostly wait for a lease to run out.
-    static let waiting = ChaosSlots(4)
-
-    private var free: Int
-    private var queue: [CheckedContinuation<Void, Never>] = []
-
-    init(_ count: Int) {
-        free = count
-    }
-
-    func run<Value: Sendable>(_ body: @Sendable () async throws -> Value) async rethrows -> Value {
-        if free > 0 {
-            free -= 1
-        } else {
-            await withCheckedContinuation { queue.append($0) }
-        }
-        defer {
-            if queue.isEmpty { free += 1 } else { queue.removeFirst().resume() }
-        }
-        return try await body()
-    }
-}

@@ -17,8 +17,8 @@
             var workersMax = 4
             /// Events on the log that nobody has done yet, at most.
             var backlogMax = 120
-            /// How long a zombie is stopped when it is to lose its partitions.
-            var zombieSeconds = 12.0
+            /// Things that happen before the last event is on the log, at least.
+            var actionsMin: Int
         }
 
         struct Counts: Sendable {
@@ -31,8 +31,10 @@
             var zombies = 0
             var added = 0
             var removed = 0
-            /// Ends that nobody asked for: how each ended.
+            /// Ends that nobody asked for: how each ended. By SIGTERM is one that had hardly begun.
             var crashes: [CInt] = []
+            /// What was on standard error then.
+            var lastWords = ""
         }
 
         private struct Member {
@@ -47,6 +49,7 @@
         private var chance: Chance
         private var members: [Member] = []
         private var fed = 0
+        private var actions = 0
         private(set) var counts = Counts()
 
         init(_ plan: Plan, in world: ChaosWorld) {
@@ -64,21 +67,28 @@
         /// Ends when every event is done and every worker has stopped in order.
         func run() async throws {
             let events = load.interleaved
-            var done: Int64 = 0
+            var done = 0
             for _ in 0..<3 { try add() }
-            while done < Int64(events.count) {
+            while done < events.count {
                 done = try await world.doneCount()
-                try await feed(events, done: Int(done))
+                try await feed(events, done: done)
                 try await reap()
-                try await act(isAtWork: Int(done) < fed)
-                try await Task.sleep(for: .milliseconds(Int.random(in: 20...400, using: &chance)))
+                try await act(isAtWork: done < fed)
+                let longest = world.engine.isKafka ? 3_000 : 400
+                try await Task.sleep(for: .milliseconds(Int.random(in: 20...longest, using: &chance)))
             }
             try await calm()
         }
 
+        private func crashed(_ status: CInt, _ process: ChaosProcess) {
+            counts.crashes.append(status)
+            counts.lastWords = String(process.errors.suffix(6_000))
+        }
+
         private func feed(_ events: [InboundEvent], done: Int) async throws {
-            while fed < events.count, fed - done < plan.backlogMax {
-                let part = events[fed..<min(fed + 40, events.count)]
+            let end = min(events.count, events.count * (actions + 1) / plan.actionsMin)
+            while fed < end, fed - done < plan.backlogMax {
+                let part = events[fed..<min(fed + 40, end)]
                 try await world.feed(Array(part))
                 fed += part.count
             }
@@ -98,12 +108,13 @@
                     counts.killsAtPoints += 1
                     counts.kills += 1
                 } else {
-                    counts.crashes.append(status)
+                    crashed(status, member.process)
                 }
             }
         }
 
         private func act(isAtWork: Bool) async throws {
+            actions += 1
             // Somebody can always be at work: else nothing would be hit.
             guard members.contains(where: { $0.resumesAt == nil }) else { return try add() }
             switch Int.random(in: 0..<100, using: &chance) {
@@ -139,7 +150,7 @@
             guard awake.count > 1, awake.count == members.count else { return }
             let index = awake[Int.random(in: awake.indices, using: &chance)]
             let isZombie = Int.random(in: 0..<3, using: &chance) == 0
-            let seconds = isZombie ? plan.zombieSeconds : Double.random(in: 0.05...1.5, using: &chance)
+            let seconds = isZombie ? world.engine.leaseSeconds : Double.random(in: 0.05...1.5, using: &chance)
             guard try await world.suspend(members[index].process) else { return }
             members[index].resumesAt = .now + .seconds(seconds)
             counts.stops += 1
@@ -154,7 +165,7 @@
             let status = try await ChaosWait.blocking { member.process.end(SIGTERM) }
             counts.removed += 1
             if status == SIGKILL, !member.fault.isEmpty { return counts.killsAtPoints += 1 }
-            if status != 0 { counts.crashes.append(status) }
+            if status != 0, status != SIGTERM { crashed(status, member.process) }
         }
 
         /// Nothing happens any more: the stopped ones go on, everybody stops in order.
@@ -162,7 +173,8 @@
             for member in members { member.process.signal(SIGCONT) }
             for member in members {
                 let status = try await ChaosWait.blocking { member.process.end(SIGTERM) }
-                if status != 0, status != SIGKILL || member.fault.isEmpty { counts.crashes.append(status) }
+                let isExpected = [0, SIGTERM].contains(status) || status == SIGKILL && !member.fault.isEmpty
+                if !isExpected { crashed(status, member.process) }
             }
             members = []
         }

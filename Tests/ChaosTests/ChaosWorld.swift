@@ -1,5 +1,4 @@
 import Adapters
-import EmbeddedLog
 import Foundation
 import Pipeline
 import Topics
@@ -9,11 +8,19 @@ final class ChaosWorld: @unchecked Sendable {
     let folder: String
     let log: any EventLog
     let objects: any ObjectStore
-    let prefix = "penstock."
+    let engine: ChaosEngine
+    let prefix: String
     private let lock = NSLock()
+    /// Where each topic ended when this world began: others may have used it before.
+    private var starts: [String: [LogBounds]] = [:]
+    /// Where the events are.
+    private var events: [RecordPosition] = []
     private var processes: [ChaosProcess] = []
 
-    init() async throws {
+    /// `prefix`: of the topics, and of the group. The embedded log is the world's own, and has the usual one.
+    init(_ engine: ChaosEngine, prefix: String) async throws {
+        self.engine = engine
+        self.prefix = engine.isKafka ? prefix : "penstock."
         var template = Array("/tmp/penstock-chaos-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { throw ChaosFailure("no temporary folder") }
         folder = String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
@@ -29,13 +36,17 @@ final class ChaosWorld: @unchecked Sendable {
             http: { host: 127.0.0.1, port: 0 }
             agent: { attempts_max: 20 }
             skills: [./skills]
+            \(engine.settings(prefix: self.prefix))
             """
         try Self.write(settings, "\(folder)/penstock.yaml", mode: 0o600)
         try Self.write(Self.skill, "\(folder)/skills/count/SKILL.md", mode: 0o600)
         try Self.write(Self.script, "\(folder)/skills/count/scripts/count.sh", mode: 0o755)
-        log = try EmbeddedLog(folder: "\(folder)/data/log", time: .system, chance: .system)
+        log = try engine.open(folder: "\(folder)/data/log")
         objects = try FolderStore(folder: "\(folder)/data/store")
-        try await log.prepare(Catalog.topics.map { $0.prefixed(prefix) })
+        try await log.prepare(Catalog.topics.map { $0.prefixed(self.prefix) })
+        for topic in Catalog.topics {
+            starts[topic.name] = try await log.bounds(of: self.prefix + topic.name)
+        }
     }
 
     /// Ends the processes and removes the folder.
@@ -90,11 +101,12 @@ extension ChaosWorld {
 
     func worker(_ faults: Faults = Faults()) throws -> ChaosProcess {
         let process = try ChaosProcess(
-            ["worker", "--config", "\(folder)/penstock.yaml", "--log-level", "warning"],
+            ["worker", "--config", "\(folder)/penstock.yaml", "--log-level", "info"],
             environment: [
                 "PATH": "/usr/bin:/bin", "PENSTOCK_FAULT": faults.fault,
                 "PENSTOCK_FAULT_FOLDER": "\(folder)/faults", "PENSTOCK_BREAK": faults.breakage,
                 "PENSTOCK_STORE_FAULTS": faults.store,
+                "SWIFT_BACKTRACE": "enable=yes,color=no,interactive=no,threads=crashed",
             ],
             errorsPath: "\(folder)/errors.txt"
         )
@@ -178,24 +190,32 @@ extension ChaosWorld {
     func feed(_ events: [InboundEvent]) async throws {
         for start in stride(from: 0, to: events.count, by: 500) {
             let part = events[start..<min(start + 500, events.count)]
-            _ = try await log.append(part.map { $0.record(topic: prefix + EventsTopic.topic.name) })
+            let positions = try await log.append(
+                part.map { $0.record(topic: prefix + EventsTopic.topic.name) }
+            )
+            lock.withLock { self.events += positions }
         }
     }
 
-    /// Whether the workers' group has done every event there is.
-    func isDone() async throws -> Bool {
-        let topic = prefix + EventsTopic.topic.name
-        let progress = try await log.progress(of: "penstock-workers", in: topic)
-        return zip(progress, try await log.bounds(of: topic)).allSatisfy { $0.low == $1.next }
+    /// What the workers' group has done, by partition.
+    func progress() async throws -> [Pipeline.Progress] {
+        let group = "\(prefix.dropLast())-workers"
+        return try await log.progress(of: group, in: prefix + EventsTopic.topic.name)
     }
 
-    func doneCount() async throws -> Int64 {
-        let progress = try await log.progress(of: "penstock-workers", in: prefix + EventsTopic.topic.name)
-        return progress.reduce(0) { $0 + $1.low + Int64($1.doneAbove.count) }
+    /// The events that the group has not done.
+    func undone() async throws -> [RecordPosition] {
+        let progress = try await progress()
+        return lock.withLock { events }.filter { !progress[Int($0.partition.partition)].isDone($0.offset) }
+    }
+
+    func doneCount() async throws -> Int {
+        let count = lock.withLock { events.count }
+        return count - (try await undone().count)
     }
 
     func waitUntilDone(seconds: Double = 90) async throws {
-        try await wait(seconds: seconds, "every event done") { try await self.isDone() }
+        try await wait(seconds: seconds, "every event done") { try await self.undone().isEmpty }
     }
 
     func wait(
@@ -213,12 +233,13 @@ extension ChaosWorld {
         }
     }
 
-    /// All records of a topic, by partition and in order.
+    /// All records of a topic since this world began, by partition and in order.
     func records(_ topic: Topic) async throws -> [LogRecord] {
         let name = prefix + topic.name
+        let starts = starts[topic.name] ?? []
         var records: [LogRecord] = []
         for (partition, bounds) in try await log.bounds(of: name).enumerated() {
-            var offset = bounds.first
+            var offset = starts[partition].next
             while offset < bounds.next {
                 let place = TopicPartition(name, Int32(partition))
                 let page = try await log.read(place, from: offset, recordsMax: 1_000, wait: .zero)
