@@ -267,24 +267,34 @@ extension KafkaAdmin {
         _ what: String,
         _ start: (OpaquePointer?, OpaquePointer?) -> Void
     ) throws(EventLogError) -> OpaquePointer {
+        let (event, code) = Self.event(operation, by: handle, within: Self.workMilliseconds, start)
+        guard let event else { throw unanswered(code, what) }
+        return event
+    }
+
+    /// The event of one call on any handle, which the caller destroys, or why there is none.
+    static func event(
+        _ operation: rd_kafka_admin_op_t,
+        by handle: KafkaHandle,
+        within milliseconds: Int32,
+        _ start: (OpaquePointer?, OpaquePointer?) -> Void
+    ) -> (event: OpaquePointer?, code: rd_kafka_resp_err_t) {
         let options = rd_kafka_AdminOptions_new(handle.pointer, operation)
         defer { rd_kafka_AdminOptions_destroy(options) }
-        rd_kafka_AdminOptions_set_request_timeout(options, Self.workMilliseconds, nil, 0)
+        rd_kafka_AdminOptions_set_request_timeout(options, milliseconds, nil, 0)
         if operation == RD_KAFKA_ADMIN_OP_CREATETOPICS {
-            rd_kafka_AdminOptions_set_operation_timeout(options, Self.workMilliseconds, nil, 0)
+            rd_kafka_AdminOptions_set_operation_timeout(options, milliseconds, nil, 0)
         }
         let queue = rd_kafka_queue_new(handle.pointer)
         defer { rd_kafka_queue_destroy(queue) }
         start(options, queue)
-        guard let event = rd_kafka_queue_poll(queue, Self.workMilliseconds + 5_000) else {
-            throw unanswered(RD_KAFKA_RESP_ERR__TIMED_OUT, what)
+        guard let event = rd_kafka_queue_poll(queue, milliseconds + 5_000) else {
+            return (nil, RD_KAFKA_RESP_ERR__TIMED_OUT)
         }
         let code = rd_kafka_event_error(event)
-        guard code == RD_KAFKA_RESP_ERR_NO_ERROR else {
-            rd_kafka_event_destroy(event)
-            throw unanswered(code, what)
-        }
-        return event
+        guard code != RD_KAFKA_RESP_ERR_NO_ERROR else { return (event, code) }
+        rd_kafka_event_destroy(event)
+        return (nil, code)
     }
 
     private static func text(_ words: [CChar]) -> String {

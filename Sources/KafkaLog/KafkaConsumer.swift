@@ -32,6 +32,9 @@ final class KafkaConsumer: LogConsumer {
     }
 
     let membership: GroupMembership
+    /// Of the group's topics.
+    let places: Set<TopicPartition>
+    let isStatic: Bool
     let state = Mutex(State())
     let buffer = EventBuffer()
     let metrics: MemberMetrics
@@ -51,10 +54,13 @@ final class KafkaConsumer: LogConsumer {
         _ membership: GroupMembership,
         _ settings: KafkaSettings,
         _ faults: FaultPoints,
+        places: Set<TopicPartition>,
         check: @escaping @Sendable ([NewRecord]) async throws(EventLogError) -> Void
     ) throws(EventLogError) {
         self.membership = membership
         self.faults = faults
+        self.places = places
+        isStatic = settings.membership == .static
         self.check = check
         metrics = MemberMetrics(group: membership.group)
         let producer = TransactionalProducer(
@@ -114,7 +120,7 @@ final class KafkaConsumer: LogConsumer {
         private var current: MemberLoop? { loop.withLock { $0 } }
     }
 
-    private func subscribe() throws(EventLogError) {
+    func subscribe() throws(EventLogError) {
         let list = PartitionList(membership.topics.map { TopicPartition($0, -1) }, offset: -1)
         let code = rd_kafka_subscribe(handle.pointer, list.pointer)
         guard code == RD_KAFKA_RESP_ERR_NO_ERROR else {

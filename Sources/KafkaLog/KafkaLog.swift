@@ -160,7 +160,13 @@ package final class KafkaLog: EventLog {
     }
 
     package func join(_ membership: GroupMembership) async throws(EventLogError) -> any LogConsumer {
-        for topic in membership.topics { _ = try await partitions(of: topic) }
+        var found: Set<TopicPartition> = []
+        for topic in membership.topics {
+            for number in 0..<(try await partitions(of: topic)) {
+                found.insert(TopicPartition(topic, number))
+            }
+        }
+        let places = found
         let settings = settings
         let joining = try JobThread<@Sendable () -> Void>(
             "kafka-join",
@@ -170,7 +176,8 @@ package final class KafkaLog: EventLog {
         )
         do throws(EventLogError) {
             let consumer = try await joining.run { [self] () throws(EventLogError) in
-                try KafkaConsumer(membership, settings, faults) { outputs throws(EventLogError) in
+                try KafkaConsumer(membership, settings, faults, places: places) {
+                    outputs throws(EventLogError) in
                     try await self.check(outputs)
                 }
             }

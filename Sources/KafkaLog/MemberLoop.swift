@@ -23,6 +23,7 @@ final class MemberLoop: Sendable {
         var wasAssigned = false
         var areBrokersDown = false
         var isClosing = false
+        var watch = GroupWatch()
         var batches: [(assignment: Assignment, records: [LogRecord])] = []
     }
 
@@ -55,6 +56,7 @@ final class MemberLoop: Sendable {
             if isLeaving { break }
             endLateRevocation()
             beginAssigned()
+            lookAtGroup()
             if consumer.buffer.isFull {
                 usleep(5_000)
             } else {
@@ -205,6 +207,7 @@ extension MemberLoop {
         case RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS:
             pin()
             local.wasAssigned = true
+            local.watch.assigned(now: .now)
             consumer.buffer.setTrouble(nil)
             if places.isEmpty {
                 assign([])
@@ -314,6 +317,33 @@ extension MemberLoop {
 
     private func countPartitions() {
         consumer.metrics.partitions.set(consumer.state.withLock { $0.holdings.count })
+    }
+}
+
+// What nobody has.
+extension MemberLoop {
+    private func lookAtGroup() {
+        guard consumer.isStatic, local.watch.isDue(now: .now) else { return }
+        var orphans: Set<TopicPartition>?
+        do throws(EventLogError) {
+            let owned = try KafkaAdmin.owned(in: consumer.membership.group, by: handle)
+            orphans = owned.map(consumer.places.subtracting)
+        } catch {
+            consumer.logger.warning("Group not looked at", metadata: [LogKeys.error: error.detail])
+        }
+        guard local.watch.saw(hasOrphans: orphans.map { !$0.isEmpty }, now: .now) else { return }
+        let list = (orphans ?? []).sorted().map(\.description).joined(separator: " ")
+        consumer.logger.warning(
+            "Partitions are nobody's: the group shares anew",
+            metadata: [LogKeys.partitions: list]
+        )
+        // It really leaves, which a static member's close does not; what it has goes the usual way.
+        rd_kafka_unsubscribe(handle.pointer)
+        do throws(EventLogError) {
+            try consumer.subscribe()
+        } catch {
+            consumer.buffer.setTrouble(EventLogError(.closed, error.detail))
+        }
     }
 }
 
