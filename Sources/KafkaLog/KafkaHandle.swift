@@ -102,6 +102,11 @@ final class KafkaHandle: Sendable {
         return code == RD_KAFKA_RESP_ERR_NO_ERROR ? nil : (code, Self.text(words))
     }
 
+    /// Instead of `destroy`: it stays as it is until the process ends, with what it calls back.
+    func abandon() {
+        _ = Unmanaged.passRetained(self)
+    }
+
     /// `isClosing`: for a consumer, whether it leaves its group in order.
     func destroy(isClosing: Bool = true) {
         rd_kafka_destroy_flags(pointer, isClosing ? 0 : RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE)

@@ -31,6 +31,7 @@ final class MemberLoop: Sendable {
     private static let revokeWithin: Duration = .seconds(5)
     /// An open transaction of a former owner is over by then, and no longer an excuse.
     private static let quietFor: Duration = .seconds(25)
+    private static let firstWithin: Duration = .seconds(4)
     private static let committedMilliseconds: Int32 = 5_000
 
     private let consumer: KafkaConsumer
@@ -71,9 +72,15 @@ final class MemberLoop: Sendable {
         close()
     }
 
-    /// librdkafka 2.0.2 may hang or crash when it closes a consumer before its first assignment, or without a
-    /// coordinator: then the group learns by its session time-out.
+    /// librdkafka 2.0.2 may hang when it closes a member before its first assignment, or without a
+    /// coordinator; and it ends the process when it destroys one between its place in a round and what the
+    /// round gives it (`rd_kafka_sticky_assignor_state_destroy: Assertion`). So the first assignment is
+    /// waited for, and a member without one stays until the process ends: the group learns by its time-outs.
     private func close() {
+        let deadline = ContinuousClock.now + Self.firstWithin
+        while !local.wasAssigned, !local.areBrokersDown, handle.fatal == nil, .now < deadline {
+            drain(milliseconds: 50)
+        }
         local.isClosing = true
         let mayDestroy = consumer.state.withLock { !$0.isCommitStuck }
         let isOrderly = local.wasAssigned && !local.areBrokersDown && handle.fatal == nil
@@ -84,7 +91,8 @@ final class MemberLoop: Sendable {
         }
         consumer.metrics.partitions.set(0)
         // A commit that does not come back still uses the handle.
-        if mayDestroy { handle.destroy(isClosing: isOrderly) }
+        guard mayDestroy else { return }
+        if local.wasAssigned { handle.destroy(isClosing: isOrderly) } else { handle.abandon() }
     }
 
     private func perform(_ command: KafkaConsumer.Command) {
