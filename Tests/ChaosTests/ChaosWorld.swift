@@ -6,6 +6,7 @@ import Topics
 /// A data folder with its log and its store, processes that work on them, and the harness's own view of both.
 final class ChaosWorld: @unchecked Sendable {
     let folder: String
+    private let data: String
     let log: any EventLog
     let objects: any ObjectStore
     let engine: ChaosEngine
@@ -17,22 +18,34 @@ final class ChaosWorld: @unchecked Sendable {
     private var events: [RecordPosition] = []
     private var processes: [ChaosProcess] = []
 
-    /// `prefix`: of the topics, and of the group. The embedded log is the world's own, and has the usual one.
+    /// Everything of this run of the tests; it goes when the process does.
+    private static let base: String = {
+        var template = Array("/tmp/penstock-chaos-XXXXXX".utf8CString)
+        guard mkdtemp(&template) != nil else { return "/tmp" }
+        atexit { ChaosWorld.removeBase() }
+        return String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
+    }()
+
+    private static func removeBase() {
+        // What can not be removed is in /tmp.
+        if base != "/tmp" { try? FileManager.default.removeItem(atPath: base) }
+    }
+
+    /// `prefix`: of the topics, and of the group; worlds of the same one share their store, which belongs to
+    /// the log. The embedded log is the world's own, and has the usual prefix.
     init(_ engine: ChaosEngine, prefix: String) async throws {
         self.engine = engine
         self.prefix = engine.isKafka ? prefix : "penstock."
-        var template = Array("/tmp/penstock-chaos-XXXXXX".utf8CString)
+        var template = Array("\(Self.base)/XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { throw ChaosFailure("no temporary folder") }
         folder = String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
-        for name in ["data", "faults", "skills/count/scripts"] {
-            try FileManager.default.createDirectory(
-                atPath: "\(folder)/\(name)",
-                withIntermediateDirectories: true
-            )
+        data = engine.isKafka ? "\(Self.base)/\(prefix)data" : "\(folder)/data"
+        for path in [data, "\(folder)/faults", "\(folder)/skills/count/scripts"] {
+            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
         }
         // An event that is under way in many crashes is taken for their cause; here it is only unlucky.
         let settings = """
-            data: ./data
+            data: "\(data)"
             http: { host: 127.0.0.1, port: 0 }
             agent: { attempts_max: 20 }
             skills: [./skills]
@@ -41,8 +54,8 @@ final class ChaosWorld: @unchecked Sendable {
         try Self.write(settings, "\(folder)/penstock.yaml", mode: 0o600)
         try Self.write(Self.skill, "\(folder)/skills/count/SKILL.md", mode: 0o600)
         try Self.write(Self.script, "\(folder)/skills/count/scripts/count.sh", mode: 0o755)
-        log = try engine.open(folder: "\(folder)/data/log")
-        objects = try FolderStore(folder: "\(folder)/data/store")
+        log = try engine.open(folder: "\(data)/log")
+        objects = try FolderStore(folder: "\(data)/store")
         try await log.prepare(Catalog.topics.map { $0.prefixed(self.prefix) })
         for topic in Catalog.topics {
             starts[topic.name] = try await log.bounds(of: self.prefix + topic.name)
