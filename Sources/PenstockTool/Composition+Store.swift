@@ -50,7 +50,7 @@ extension Composition {
             throw Failure("store: a rebuild was begun and not ended; finish it: penstock replay rebuild")
         case .lost(let turns):
             throw Failure(
-                "store: it is empty, but the log has \(turns) turns; make it again from the log: "
+                "store: it is empty, but the log has up to \(turns) turns; make it again from the log: "
                     + "penstock replay rebuild (or begin afresh with another data: and another bucket)"
             )
         }

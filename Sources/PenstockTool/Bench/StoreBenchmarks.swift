@@ -39,7 +39,7 @@ enum StoreBenchmarks {
         case wakeup, snapshot
     }
 
-    /// Medians and means at one length.
+    /// The median time and the mean of the rest, at one length.
     private struct Measured {
         let turns: Int
         let milliseconds: Double
@@ -58,67 +58,76 @@ enum StoreBenchmarks {
         var settings = try SettingsFile.load(invocation)
         settings.log = .embedded
         let world = try await BenchWorld(settings, store: store)
-        let counting = CountedStore(world.store)
-        let conversation = BenchConversation(world, counting, messageBytes: size)
-        var measured: [Measured] = []
+        let samples: [Sample]
         do {
-            for length in [10, 100, 1_000, 10_000] where length <= longest {
-                try await conversation.grow(to: length)
-                measured.append(
-                    kind == .snapshot
-                        ? try await snapshots(conversation, counting, length, runs)
-                        : try await wakings(conversation, counting, length, runs)
-                )
-            }
-            try await conversation.remove()
+            samples = try await measure(world, longest: longest, size: size, runs: runs, kind)
         } catch {
             await world.close()
             throw error
         }
         await world.close()
-        report(kind, measured, runs: runs, size: size, invocation)
+        report(kind, samples.map(\.measured), runs: runs, size: size, invocation)
         return 0
     }
 
-    private static func snapshots(
-        _ conversation: BenchConversation,
-        _ store: CountedStore,
-        _ length: Int,
-        _ runs: Int
-    ) async throws -> Measured {
-        var times: [Duration] = []
-        _ = store.take()
-        for _ in 0..<runs { times.append(try await conversation.turn()) }
-        return measured(length, times, store.take())
+    /// One conversation of each length, measured in turn, so that what else the machine does falls on all.
+    private static func measure(
+        _ world: BenchWorld,
+        longest: Int,
+        size: Int,
+        runs: Int,
+        _ kind: Kind
+    ) async throws -> [Sample] {
+        let counting = CountedStore(world.store)
+        var samples: [Sample] = []
+        for length in [10, 100, 1_000, 10_000] where length <= longest {
+            let conversation = BenchConversation(world, counting, messageBytes: size)
+            try await conversation.grow(to: length)
+            samples.append(Sample(conversation: conversation, turns: length))
+        }
+        for _ in 0..<runs {
+            for index in samples.indices {
+                let conversation = samples[index].conversation
+                _ = counting.take()
+                switch kind {
+                case .snapshot:
+                    samples[index].add(try await conversation.turn(), counting.take())
+                case .wakeup:
+                    samples[index].add(try await conversation.wake(), counting.take())
+                    // Another turn, so that the whole of a sealing's cycle is seen.
+                    _ = try await conversation.turn()
+                }
+            }
+        }
+        for sample in samples { try await sample.conversation.remove() }
+        return samples
     }
 
-    private static func wakings(
-        _ conversation: BenchConversation,
-        _ store: CountedStore,
-        _ length: Int,
-        _ runs: Int
-    ) async throws -> Measured {
+    private struct Sample {
+        let conversation: BenchConversation
+        let turns: Int
         var times: [Duration] = []
         var counts = CountedStore.Counts()
-        for _ in 0..<runs {
-            _ = store.take()
-            times.append(try await conversation.wake())
-            counts += store.take()
-            // Another turn, so that the whole of a sealing's cycle is seen.
-            _ = try await conversation.turn()
-        }
-        return measured(length, times, counts)
-    }
 
-    private static func measured(_ turns: Int, _ times: [Duration], _ counts: CountedStore.Counts) -> Measured
-    {
-        let sorted = times.sorted()
-        return Measured(
-            turns: turns,
-            milliseconds: sorted[sorted.count / 2].inSeconds * 1_000,
-            requests: Double(counts.requests) / Double(times.count),
-            bytes: Double(counts.bytes) / Double(times.count)
-        )
+        init(conversation: BenchConversation, turns: Int) {
+            self.conversation = conversation
+            self.turns = turns
+        }
+
+        mutating func add(_ time: Duration, _ more: CountedStore.Counts) {
+            times.append(time)
+            counts += more
+        }
+
+        var measured: Measured {
+            let sorted = times.sorted()
+            return Measured(
+                turns: turns,
+                milliseconds: sorted[sorted.count / 2].inSeconds * 1_000,
+                requests: Double(counts.requests) / Double(times.count),
+                bytes: Double(counts.bytes) / Double(times.count)
+            )
+        }
     }
 
     private static func report(
