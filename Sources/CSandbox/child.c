@@ -230,12 +230,13 @@ _Noreturn static void serve_interpreter(struct sandbox_plan *plan) {
     child_need(SANDBOX_STEP_WORKING_DIRECTORY, raw_chdir(plan->working_directory));
     if (plan->is_privileged) identity_change_user(plan);
     identity_drop_held();
-    limits_set(plan);
     child_need(SANDBOX_STEP_NO_NEW_PRIVILEGES, raw_prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
     int ruleset = filter_landlock_rules(plan);
-    if (ruleset >= 0) child_need(SANDBOX_STEP_LANDLOCK, raw_landlock_restrict_self(ruleset));
     close_walls();
     interpreter_go(plan, &interpreter, ruleset);
+    // After the descriptors were sent, which a low limit of open files would refuse. Not under Landlock: its
+    // rules are the interpreter's own, and beside them ours would hide from us the processes that we watch.
+    limits_set(plan);
     started(plan, interpreter.process);
 }
 

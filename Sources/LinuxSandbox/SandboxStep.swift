@@ -83,7 +83,8 @@ struct SandboxStep {
         let known = SandboxStep(step)
         let words = String(cString: strerror(code))
         switch (sandbox_step(step), code) {
-        case (_, EAGAIN), (_, ENOMEM), (_, EMFILE), (_, ENFILE):
+        case (_, EAGAIN), (_, ENOMEM), (_, EMFILE), (_, ENFILE),
+            (_, ETOOMANYREFS):
             return SandboxError(
                 .busy,
                 "\(known.layer): \(words): fewer runs at a time, or more memory and processes"
