@@ -140,6 +140,7 @@ package final class Runner: Sendable {
                     await self.take(signal, consumer, &loop)
                     if loop.isOver { break }
                     self.start(&group, consumer, signals, &loop)
+                    await self.adjustFlow(of: consumer, &loop)
                 }
                 await self.faults.reach(.leaveBefore)
                 await consumer.leave()
@@ -287,13 +288,6 @@ package final class Runner: Sendable {
                 group.addTask { signals.yield(.committed(await self.commit(ready, to: consumer))) }
             }
         }
-        let (pause, resume) = loop.dispatch.flowChanges()
-        if !pause.isEmpty || !resume.isEmpty {
-            group.addTask {
-                for assignment in pause { await consumer.pause(assignment) }
-                for assignment in resume { await consumer.resume(assignment) }
-            }
-        }
         for (duration, signal) in loop.newTimers {
             group.addTask { [time] in
                 // Cancelled when the loop is over; the signal has no reader then.
@@ -304,6 +298,13 @@ package final class Runner: Sendable {
         loop.newTimers = []
         metrics.inFlight.set(loop.dispatch.inFlight)
         metrics.queuedBytes.set(loop.dispatch.queuedBytes)
+    }
+
+    /// In the loop itself: of a pause and a resume side by side, the pause could come last and stay.
+    private func adjustFlow(of consumer: any LogConsumer, _ loop: inout Loop) async {
+        let (pause, resume) = loop.dispatch.flowChanges()
+        for assignment in pause { await consumer.pause(assignment) }
+        for assignment in resume { await consumer.resume(assignment) }
     }
 
     private func commit(_ completions: [Completion], to consumer: any LogConsumer) async -> CommitResult {
