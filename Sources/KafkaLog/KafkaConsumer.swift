@@ -154,7 +154,7 @@ final class KafkaConsumer: LogConsumer {
             return !state.hasLeft
         }
         guard isFirst else {
-            _ = await over.wait(within: .seconds(16))
+            _ = await over.wait(within: .seconds(20))
             return
         }
         // The commits' thread uses the consumer: it ends first.
@@ -165,7 +165,7 @@ final class KafkaConsumer: LogConsumer {
             for holding in state.holdings.values { holding.assignment.end() }
         }
         rd_kafka_queue_yield(queue)
-        let isOver = await over.wait(within: .seconds(8))
+        let isOver = await over.wait(within: .seconds(12))
         buffer.leave()
         if !isOver || !hasStopped {
             logger.warning(

@@ -106,10 +106,11 @@ enum KafkaProperties {
             // What is above the last record (transaction markers) counts as done too.
             "enable.partition.eof": "true",
             "partition.assignment.strategy": "cooperative-sticky",
-            "session.timeout.ms": "30000",
-            "heartbeat.interval.ms": "3000",
+            // How long a static member may stay away; how soon a dead dynamic one is noticed.
+            "session.timeout.ms": instance == nil ? "10000" : "30000",
+            "heartbeat.interval.ms": instance == nil ? "2000" : "3000",
             // Also how long a rebalance waits for a member; turns never hold up the poll.
-            "max.poll.interval.ms": "60000",
+            "max.poll.interval.ms": instance == nil ? "20000" : "60000",
             "queued.max.messages.kbytes": "8192",
         ]
         properties["group.instance.id"] = instance

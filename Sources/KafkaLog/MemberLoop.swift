@@ -21,9 +21,12 @@ final class MemberLoop: Sendable {
         var assigningSince = ContinuousClock.now
         var revocation: Revocation?
         var wasAssigned = false
+        var lastRebalance = ContinuousClock.now
         var areBrokersDown = false
         var isClosing = false
         var watch = GroupWatch()
+        /// Paused as far as librdkafka knows, which keeps that beyond an assignment.
+        var paused: Set<TopicPartition> = []
         var batches: [(assignment: Assignment, records: [LogRecord])] = []
     }
 
@@ -31,8 +34,11 @@ final class MemberLoop: Sendable {
     private static let revokeWithin: Duration = .seconds(5)
     /// An open transaction of a former owner is over by then, and no longer an excuse.
     private static let quietFor: Duration = .seconds(25)
-    private static let firstWithin: Duration = .seconds(4)
-    private static let committedMilliseconds: Int32 = 5_000
+    /// Members of a group learn of a newcomer with their next heartbeat.
+    private static let calm: Duration = .milliseconds(2_500)
+    private static let calmWithin: Duration = .seconds(6)
+    /// `RD_KAFKA_OFFSET_STORED`: where the group is.
+    private static let committedOffset: Int64 = -1_000
 
     private let consumer: KafkaConsumer
     // Used by the member's thread only.
@@ -77,11 +83,8 @@ final class MemberLoop: Sendable {
     /// round gives it (`rd_kafka_sticky_assignor_state_destroy: Assertion`). So the first assignment is
     /// waited for, and a member without one stays until the process ends: the group learns by its time-outs.
     private func close() {
-        let deadline = ContinuousClock.now + Self.firstWithin
-        while !local.wasAssigned, !local.areBrokersDown, handle.fatal == nil, .now < deadline {
-            drain(milliseconds: 50)
-        }
         local.isClosing = true
+        awaitCalm()
         let mayDestroy = consumer.state.withLock { !$0.isCommitStuck }
         let isOrderly = local.wasAssigned && !local.areBrokersDown && handle.fatal == nil
         if isOrderly { rd_kafka_consumer_close(handle.pointer) }
@@ -93,6 +96,34 @@ final class MemberLoop: Sendable {
         // A commit that does not come back still uses the handle.
         guard mayDestroy else { return }
         if local.wasAssigned { handle.destroy(isClosing: isOrderly) } else { handle.abandon() }
+    }
+
+    /// Whoever goes without leaving, or in the midst of a rebalance, holds up the group for
+    /// `max.poll.interval.ms`: its request to leave stays behind its request to join. A static member
+    /// does not leave in any case.
+    private func awaitCalm() {
+        if let revocation = local.revocation { endRevocation(revocation) }
+        if !local.assigning.isEmpty { assign(local.assigning.map { ($0, Self.committedOffset) }) }
+        local.assigning = []
+        let deadline = ContinuousClock.now + Self.calmWithin
+        while !local.areBrokersDown, handle.fatal == nil, .now < deadline, !isCalm {
+            drain(milliseconds: 100)
+        }
+    }
+
+    private var isCalm: Bool {
+        guard local.wasAssigned else { return false }
+        return consumer.isStatic || ContinuousClock.now - local.lastRebalance >= Self.calm
+    }
+
+    /// While leaving nothing is begun, and nothing is waited for.
+    private func answer(_ code: rd_kafka_resp_err_t, _ places: [TopicPartition]) {
+        if code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            local.wasAssigned = true
+            assign(places.map { ($0, Self.committedOffset) })
+        } else {
+            unassign(places)
+        }
     }
 
     private func perform(_ command: KafkaConsumer.Command) {
@@ -124,7 +155,14 @@ final class MemberLoop: Sendable {
             return true
         }
         guard isChange else { return }
-        let list = PartitionList([place], offset: -1)
+        setPaused([place], isPaused)
+    }
+
+    private func setPaused(_ places: [TopicPartition], _ isPaused: Bool) {
+        let changing = places.filter { local.paused.contains($0) != isPaused }
+        guard !changing.isEmpty else { return }
+        if isPaused { local.paused.formUnion(changing) } else { local.paused.subtract(changing) }
+        let list = PartitionList(changing, offset: -1)
         let code =
             isPaused
             ? rd_kafka_pause_partitions(handle.pointer, list.pointer)
@@ -210,7 +248,8 @@ extension MemberLoop {
     func rebalance(_ code: rd_kafka_resp_err_t, _ list: UnsafePointer<rd_kafka_topic_partition_list_t>) {
         let places = PartitionList.elements(list).map(\.place)
         consumer.metrics.rebalances.increment()
-        guard !local.isClosing else { return unassign(places) }
+        local.lastRebalance = .now
+        guard !local.isClosing else { return answer(code, places) }
         switch code {
         case RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS:
             pin()
@@ -315,6 +354,8 @@ extension MemberLoop {
             let code = rd_kafka_assign(handle.pointer, list.pointer)
             if code != RD_KAFKA_RESP_ERR_NO_ERROR { failed(code, "assign") }
         }
+        // What an earlier stay has left paused.
+        setPaused(offsets.map(\.place), false)
         countPartitions()
     }
 
@@ -412,52 +453,5 @@ extension MemberLoop {
             }
             return Start(place: place, progress: progress, freshFrom: ends[index])
         }
-    }
-
-    /// What retention has taken away was never handled and cannot be any more; what is above the end is done
-    /// by mistake, and will be other records.
-    static func bounded(_ committed: Progress?, first: Int64, end: Int64) -> Progress {
-        guard var progress = committed else { return Progress(low: first) }
-        if progress.low > end { return Progress(low: end) }
-        let above = progress.doneAbove
-        if let last = above.last, last >= end {
-            progress = Progress(low: progress.low)
-            for offset in above where offset < end { progress.finish(offset) }
-        }
-        progress.skip(to: first)
-        progress.settle()
-        return progress
-    }
-
-    /// Waits for open transactions on these offsets, some seconds at most. Nil where nothing is committed.
-    static func committed(_ places: [TopicPartition], by handle: KafkaHandle, group: String)
-        throws(EventLogError) -> [TopicPartition: Progress?]
-    {
-        let list = PartitionList(places, offset: -1)
-        let code = rd_kafka_committed(handle.pointer, list.pointer, committedMilliseconds)
-        guard code == RD_KAFKA_RESP_ERR_NO_ERROR else {
-            throw KafkaError.error(code, "committed offsets of group \(group)")
-        }
-        var found: [TopicPartition: Progress?] = [:]
-        for element in list.elements {
-            guard element.code == RD_KAFKA_RESP_ERR_NO_ERROR else {
-                throw KafkaError.error(element.code, "committed offset of \(element.place)")
-            }
-            found[element.place] = try progress(element, group)
-        }
-        return found
-    }
-
-    static func progress(_ element: PartitionList.Element, _ group: String) throws(EventLogError) -> Progress?
-    {
-        guard element.offset >= 0 else { return nil }
-        guard let progress = CommitMetadata.decode(element.metadata, low: element.offset) else {
-            throw EventLogError(
-                .corrupt,
-                "group \(group), \(element.place): the text committed beside offset \(element.offset) is not "
-                    + "this program's; set the group's offset anew with Kafka's own tool to go on from there"
-            )
-        }
-        return progress
     }
 }
