@@ -372,7 +372,9 @@ extension MemberLoop {
 // What nobody has.
 extension MemberLoop {
     private func lookAtGroup() {
-        guard consumer.isStatic, local.watch.isDue(now: .now) else { return }
+        // Without brokers librdkafka 2.0.2 may end the process over this question, when it gives it up
+        // (`rd_kafka_enq_once_del_source_return: Assertion`).
+        guard consumer.isStatic, !local.areBrokersDown, local.watch.isDue(now: .now) else { return }
         var orphans: Set<TopicPartition>?
         do throws(EventLogError) {
             let owned = try KafkaAdmin.owned(in: consumer.membership.group, by: handle)

@@ -48,9 +48,13 @@ struct BrokerDownTests {
     @Test("what is lost comes back by itself; nothing is lost or doubled")
     func comesAndGoes() async throws {
         let broker = try OwnBroker(try #require(OwnBroker.home))
+        defer { broker.end() }
         let settings = KafkaSettings(
             bootstrap: broker.bootstrap,
             instance: "down",
+            // A static member asks about its group soon after its start (`GroupWatch`), and librdkafka 2.0.2
+            // may end the process over a question that a stopped broker leaves open.
+            membership: .dynamic,
             properties: ["message.timeout.ms": "3000"]
         )
         let freeze = Freeze(broker)
@@ -73,10 +77,7 @@ struct BrokerDownTests {
         }
         let unready = await #expect(throws: EventLogError.self) { try await log.check() }
         #expect(refused?.kind == .unavailable && unready?.kind == .unavailable)
-        let early = await #expect(throws: EventLogError.self) {
-            _ = try await member.commit([completion(first)])
-        }
-        #expect(early?.kind == .unavailable)
+        await expectNoEffect(of: first, by: member)
         try await Threads.run { try broker.start() }
         try await stubbornly { try await log.check() }
         try await finish(first, by: member)
@@ -101,6 +102,15 @@ struct BrokerDownTests {
         #expect(inputs.map(\.value).filter { $0 != [2] } == [[1], [3]])
         #expect(outputs.map(\.value) == inputs.map(\.value))
         await log.close()
+    }
+
+    /// The partition may be lost by now: then the commit leaves it out.
+    private func expectNoEffect(of input: (Assignment, LogRecord), by member: any LogConsumer) async {
+        do {
+            #expect(try await member.commit([completion(input)]).isEmpty)
+        } catch {
+            #expect(error.kind == .unavailable)
+        }
     }
 
     /// Commits it, or what comes in its place when the partition was lost meanwhile.

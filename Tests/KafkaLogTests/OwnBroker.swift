@@ -32,7 +32,7 @@ final class OwnBroker: Sendable {
         self.port = port
     }
 
-    deinit {
+    func end() {
         // What stays behind is in the temporary folder.
         try? run("stop", [folder, "--kill"])
         try? FileManager.default.removeItem(atPath: folder)
