@@ -372,8 +372,6 @@ extension MemberLoop {
 // What nobody has.
 extension MemberLoop {
     private func lookAtGroup() {
-        // Without brokers librdkafka 2.0.2 may end the process over this question, when it gives it up
-        // (`rd_kafka_enq_once_del_source_return: Assertion`).
         guard consumer.isStatic, !local.areBrokersDown, local.watch.isDue(now: .now) else { return }
         var orphans: Set<TopicPartition>?
         do throws(EventLogError) {

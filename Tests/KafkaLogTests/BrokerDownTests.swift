@@ -52,9 +52,6 @@ struct BrokerDownTests {
         let settings = KafkaSettings(
             bootstrap: broker.bootstrap,
             instance: "down",
-            // A static member asks about its group soon after its start (`GroupWatch`), and librdkafka 2.0.2
-            // may end the process over a question that a stopped broker leaves open.
-            membership: .dynamic,
             properties: ["message.timeout.ms": "3000"]
         )
         let freeze = Freeze(broker)
