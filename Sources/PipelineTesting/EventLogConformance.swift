@@ -217,9 +217,8 @@ extension EventLogConformance {
         let outputs = try await all(output, count: 30)
         try expect(outputs.count == 30, "\(outputs.count) of 30 outputs are there")
         await probe.consumer.leave()
-        let progress = try await log.progress(of: "\(prefix)commit", in: input)
         let next = try await log.bounds(of: input).map(\.next)
-        try expect(progress.map(\.low) == next, "progress \(progress.map(\.low)), the ends are \(next)")
+        try await seen("commit", in: input) { $0.map(\.low) == next }
     }
 
     private func redelivers() async throws {
@@ -362,6 +361,21 @@ extension EventLogConformance {
         try expect(done.count == count, "\(done.count) of \(count) records were done")
     }
 
+    /// Waits until the group's progress, which may come a moment after its commit, is as it must be.
+    private func seen(
+        _ group: String,
+        in topic: String,
+        _ isRight: ([Progress]) -> Bool
+    ) async throws {
+        var found: [Progress] = []
+        for _ in 0..<100 {
+            found = try await log.progress(of: "\(prefix)\(group)", in: topic)
+            if isRight(found) { return }
+            try await TimeSource.system.sleep(.milliseconds(100))
+        }
+        throw ConformanceFailure("\(group): progress \(found.map(\.low)), above it \(found.map(\.doneAbove))")
+    }
+
     /// Outputs of transactions are input like any other, whatever else such a log keeps between them.
     private func chains() async throws {
         let input = try await topic("chain", partitions: 1)
@@ -385,8 +399,7 @@ extension EventLogConformance {
         let low = records.last?.assignment.progress.low ?? 0
         let highest = records.map(\.record.offset).max() ?? 0
         try expect(low > highest, "all is done up to \(highest), and the progress is at \(low)")
-        let stored = try await log.progress(of: "\(prefix)chain-second", in: middle)
-        try expect(stored[0].low > highest && stored[0].doneAbove.isEmpty, "stored: \(stored[0].low)")
+        try await seen("chain-second", in: middle) { $0[0].low > highest && $0[0].doneAbove.isEmpty }
         await second.consumer.leave()
     }
 

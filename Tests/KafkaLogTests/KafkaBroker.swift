@@ -31,6 +31,23 @@ enum KafkaBroker {
         return try KafkaLog(settings, chance: .system)
     }
 
+    /// The group's progress, once it is as wanted, or as it is after ten seconds: a commit shows a moment
+    /// after it has returned.
+    static func progress(
+        _ log: KafkaLog,
+        of group: String,
+        in topic: String,
+        until isRight: ([Pipeline.Progress]) -> Bool
+    ) async throws -> [Pipeline.Progress] {
+        var found: [Pipeline.Progress] = []
+        for _ in 0..<100 {
+            found = try await log.progress(of: group, in: topic)
+            if isRight(found) { break }
+            try await Task.sleep(for: .milliseconds(100))
+        }
+        return found
+    }
+
     /// For topics and groups of one test.
     static func prefix() -> String { "test-\(UUID().uuidString.prefix(8))." }
 }

@@ -76,8 +76,12 @@ struct RunnerTests {
             let wanted = Array(stride(from: start, to: Self.records, by: Self.keys))
             #expect(numbers == wanted, "\(key): \(numbers.count) of \(wanted.count)")
         }
-        let progress = try await first.progress(of: "\(prefix)g", in: "\(prefix)in")
-        let isDone = zip(progress, try await first.bounds(of: "\(prefix)in")).map { $1.next - $0.low <= 1 }
+        let ends = try await first.bounds(of: "\(prefix)in")
+        let areDone = { (progress: [Pipeline.Progress]) in zip(progress, ends).map { $1.next - $0.low <= 1 } }
+        let progress = try await KafkaBroker.progress(first, of: "\(prefix)g", in: "\(prefix)in") {
+            !areDone($0).contains(false)
+        }
+        let isDone = areDone(progress)
         #expect(isDone == Array(repeating: true, count: 6))
         await first.close()
         await second.close()

@@ -39,7 +39,8 @@ package protocol EventLog: Sendable {
     /// First kept and next offset of each partition of the topic, by partition.
     func bounds(of topic: String) async throws(EventLogError) -> [LogBounds]
 
-    /// What the group has done in each partition of the topic, by partition.
+    /// What the group has done in each partition of the topic, by partition. For people and metrics: it waits
+    /// for no open transaction, so a commit of a moment ago may not be in it yet.
     func progress(of group: String, in topic: String) async throws(EventLogError) -> [Progress]
 
     /// Joins the group. Members of a group share the partitions; a partition has one owner at a time.
