@@ -193,18 +193,7 @@ extension EmbeddedLog {
     }
 
     func check(_ records: [NewRecord]) throws(EventLogError) {
-        for record in records {
-            guard !record.key.isEmpty else {
-                throw EventLogError(.invalid, "\(record.topic): a record without a key")
-            }
-            guard record.byteCount <= recordBytesMax else {
-                throw EventLogError(
-                    .invalid,
-                    "\(record.topic): a record of \(record.byteCount) bytes, at most \(recordBytesMax) "
-                        + "are taken"
-                )
-            }
-        }
+        for record in records { try check(record) }
     }
 
     private static let pageBytesMax = 4 << 20

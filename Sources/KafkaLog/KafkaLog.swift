@@ -240,16 +240,7 @@ extension KafkaLog {
 
     private func check(_ records: [NewRecord]) async throws(EventLogError) {
         for record in records {
-            guard !record.key.isEmpty else {
-                throw EventLogError(.invalid, "\(record.topic): a record without a key")
-            }
-            guard record.byteCount <= recordBytesMax else {
-                throw EventLogError(
-                    .invalid,
-                    "\(record.topic): a record of \(record.byteCount) bytes, at most \(recordBytesMax) "
-                        + "are taken"
-                )
-            }
+            try check(record)
             _ = try await partitions(of: record.topic)
         }
     }

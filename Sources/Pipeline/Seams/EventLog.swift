@@ -55,6 +55,19 @@ package protocol EventLog: Sendable {
 
 extension EventLog {
     package func differences(_ topics: [Topic]) async throws(EventLogError) -> [TopicDifference] { [] }
+
+    /// For engines: throws `.invalid` for what no log takes, a record without a key or over the limit.
+    package func check(_ record: NewRecord) throws(EventLogError) {
+        guard !record.key.isEmpty else {
+            throw EventLogError(.invalid, "\(record.topic): a record without a key")
+        }
+        guard record.byteCount <= recordBytesMax else {
+            throw EventLogError(
+                .invalid,
+                "\(record.topic): a record of \(record.byteCount) bytes, at most \(recordBytesMax) are taken"
+            )
+        }
+    }
 }
 
 package struct TopicDifference: Sendable, Hashable {
