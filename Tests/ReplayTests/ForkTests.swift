@@ -1,3 +1,4 @@
+import Adapters
 import Pipeline
 import PipelineTesting
 import Testing

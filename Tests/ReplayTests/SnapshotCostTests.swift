@@ -1,3 +1,4 @@
+import Adapters
 import Pipeline
 import PipelineTesting
 import Testing
@@ -69,7 +70,7 @@ struct SnapshotCostTests {
                 world = try await ReplayWorld(store, after: world, window: .standard, isLogged: false)
                 _ = store.take()
                 _ = try await TurnStore(store).newest(ReplayWorld.keys("c"))
-                cost.cold.add(store.take())
+                cost.cold += store.take()
                 try await talk(world, &turn)
             }
             costs.append(cost)
@@ -88,15 +89,5 @@ struct SnapshotCostTests {
             )
             #expect(cost.cold.bytesGot * 10 <= first.cold.bytesGot * 11, note)
         }
-    }
-}
-
-extension CountingStore.Counts {
-    fileprivate mutating func add(_ other: Self) {
-        puts += other.puts
-        gets += other.gets
-        lists += other.lists
-        bytesPut += other.bytesPut
-        bytesGot += other.bytesGot
     }
 }

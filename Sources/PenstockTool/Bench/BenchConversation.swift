@@ -6,7 +6,7 @@ import Topics
 /// One conversation that grows, turn by turn, on a store that counts.
 final class BenchConversation: Sendable {
     private let world: BenchWorld
-    private let store: CountedStore
+    private let store: CountingStore
     private let messageBytes: Int
     private let load = BenchWorld.Load(turns: 1, conversations: 1, inFlight: 1)
     private let name: String
@@ -17,7 +17,7 @@ final class BenchConversation: Sendable {
         freshFrom: 0
     )
 
-    init(_ world: BenchWorld, _ store: CountedStore, messageBytes: Int) {
+    init(_ world: BenchWorld, _ store: CountingStore, messageBytes: Int) {
         self.world = world
         self.store = store
         self.messageBytes = messageBytes
@@ -101,63 +101,5 @@ struct BenchTalker: ModelProvider {
             text += " " + String((chance >> 40) % 4_096 &* 7_919, radix: 36)
         }
         return String(text.prefix(bytes))
-    }
-}
-
-/// Counts what passes through to a store.
-final class CountedStore: ObjectStore {
-    struct Counts: Sendable {
-        var requests = 0
-        var bytes = 0
-
-        static func += (left: inout Self, right: Self) {
-            left.requests += right.requests
-            left.bytes += right.bytes
-        }
-    }
-
-    private let base: any ObjectStore
-    private let counts = Mutex(Counts())
-
-    init(_ base: any ObjectStore) {
-        self.base = base
-    }
-
-    /// What was counted since the last time.
-    func take() -> Counts {
-        counts.withLock { counts in
-            defer { counts = Counts() }
-            return counts
-        }
-    }
-
-    private func count(_ bytes: Int) {
-        counts.withLock { counts in
-            counts.requests += 1
-            counts.bytes += bytes
-        }
-    }
-
-    func get(_ key: String) async throws(ObjectStoreError) -> StoredObject? {
-        let object = try await base.get(key)
-        count(object?.body.count ?? 0)
-        return object
-    }
-
-    func put(_ key: String, _ body: [UInt8], if condition: PutCondition) async throws(ObjectStoreError)
-        -> PutResult
-    {
-        count(body.count)
-        return try await base.put(key, body, if: condition)
-    }
-
-    func list(prefix: String, after: String?, limit: Int) async throws(ObjectStoreError) -> ObjectListing {
-        count(0)
-        return try await base.list(prefix: prefix, after: after, limit: limit)
-    }
-
-    func delete(_ key: String) async throws(ObjectStoreError) {
-        count(0)
-        try await base.delete(key)
     }
 }

@@ -78,7 +78,7 @@ enum StoreBenchmarks {
         runs: Int,
         _ kind: Kind
     ) async throws -> [Sample] {
-        let counting = CountedStore(world.store)
+        let counting = CountingStore(world.store)
         var samples: [Sample] = []
         for length in [10, 100, 1_000, 10_000] where length <= longest {
             let conversation = BenchConversation(world, counting, messageBytes: size)
@@ -107,14 +107,14 @@ enum StoreBenchmarks {
         let conversation: BenchConversation
         let turns: Int
         var times: [Duration] = []
-        var counts = CountedStore.Counts()
+        var counts = CountingStore.Counts()
 
         init(conversation: BenchConversation, turns: Int) {
             self.conversation = conversation
             self.turns = turns
         }
 
-        mutating func add(_ time: Duration, _ more: CountedStore.Counts) {
+        mutating func add(_ time: Duration, _ more: CountingStore.Counts) {
             times.append(time)
             counts += more
         }

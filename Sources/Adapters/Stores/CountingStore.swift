@@ -1,7 +1,7 @@
 package import Pipeline
 import Synchronization
 
-/// Counts what passes through to another store.
+/// Counts what passes through to another store, for benchmarks and for tests of what a turn costs.
 package final class CountingStore: ObjectStore {
     package struct Counts: Sendable, Hashable {
         package var puts = 0
@@ -14,6 +14,17 @@ package final class CountingStore: ObjectStore {
         package init() {}
 
         package var requests: Int { puts + gets + lists + deletes }
+        /// Put and got together.
+        package var bytes: Int { bytesPut + bytesGot }
+
+        package static func += (left: inout Self, right: Self) {
+            left.puts += right.puts
+            left.gets += right.gets
+            left.lists += right.lists
+            left.deletes += right.deletes
+            left.bytesPut += right.bytesPut
+            left.bytesGot += right.bytesGot
+        }
     }
 
     private let base: any ObjectStore
