@@ -6,10 +6,32 @@ import Synchronization
 /// turns, no state, no order per key. What a turn's cost is measured against.
 package enum KafkaFloor {
     /// Reads `count` records of the topic in a group of its own, and appends `output` under each one's key to
-    /// the other topic, as many in a transaction as come within 15 ms. Blocks: for a thread of its own.
+    /// the other topic, as many in a transaction as come within 15 ms.
     ///
     /// `began` is called with the first record: joining the group is not counted.
     package static func run(
+        _ settings: KafkaSettings,
+        group: String,
+        from input: String,
+        to output: String,
+        value: [UInt8],
+        count: Int,
+        began: @escaping @Sendable () -> Void
+    ) async throws(EventLogError) {
+        try await KafkaThread.run("kafka-floor") { () throws(EventLogError) in
+            try loop(
+                settings,
+                group: group,
+                from: input,
+                to: output,
+                value: value,
+                count: count,
+                began: began
+            )
+        }
+    }
+
+    private static func loop(
         _ settings: KafkaSettings,
         group: String,
         from input: String,

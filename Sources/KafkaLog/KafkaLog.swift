@@ -168,24 +168,10 @@ package final class KafkaLog: EventLog {
         }
         let places = found
         let settings = settings
-        let joining = try JobThread<@Sendable () -> Void>(
-            "kafka-join",
-            work: { jobs in for job in jobs { job() } },
-            tick: {},
-            end: {}
-        )
-        do throws(EventLogError) {
-            let consumer = try await joining.run { [self] () throws(EventLogError) in
-                try KafkaConsumer(membership, settings, faults, places: places) {
-                    outputs throws(EventLogError) in
-                    try await self.check(outputs)
-                }
+        return try await KafkaThread.run("kafka-join") { [self] () throws(EventLogError) in
+            try KafkaConsumer(membership, settings, faults, places: places) { outputs throws(EventLogError) in
+                try await self.check(outputs)
             }
-            _ = await joining.stop(within: .seconds(1))
-            return consumer
-        } catch {
-            _ = await joining.stop(within: .seconds(1))
-            throw error
         }
     }
 

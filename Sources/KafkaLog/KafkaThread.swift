@@ -37,4 +37,26 @@ enum KafkaThread {
         }
         pthread_detach(thread)
     }
+
+    /// Runs `body` on a thread that is there for it alone, and returns what it returns.
+    static func run<Value: Sendable>(
+        _ name: String,
+        _ body: @escaping @Sendable () throws(EventLogError) -> Value
+    ) async throws(EventLogError) -> Value {
+        let result = await withCheckedContinuation {
+            (continuation: CheckedContinuation<Result<Value, EventLogError>, Never>) in
+            do throws(EventLogError) {
+                try start(name) {
+                    do throws(EventLogError) {
+                        continuation.resume(returning: .success(try body()))
+                    } catch {
+                        continuation.resume(returning: .failure(error))
+                    }
+                }
+            } catch {
+                continuation.resume(returning: .failure(error))
+            }
+        }
+        return try result.get()
+    }
 }

@@ -1,7 +1,5 @@
-import Glibc
 import KafkaLog
 import Pipeline
-import Synchronization
 import Topics
 
 extension BenchWorld {
@@ -16,6 +14,12 @@ extension BenchWorld {
         var perProcessorSecond: Double { Double(count) / processor.inSeconds }
     }
 
+    /// What the log has seen since it was told what to expect.
+    private func rate(_ load: Load) -> Rate {
+        let marks = log.marks
+        return Rate(count: load.turns, wall: marks.wall, processor: marks.processor)
+    }
+
     /// Runs the turns of events that are on the log already.
     func turns(_ load: Load, group: String) async throws -> Rate {
         log.expect(load.turns)
@@ -28,37 +32,31 @@ extension BenchWorld {
             await log.whenDone()
             for runner in runners { runner.stop() }
         }
-        let marks = log.marks
-        return Rate(count: load.turns, wall: marks.wall, processor: marks.processor)
+        return rate(load)
     }
 
     /// The same events through consume, produce and commit alone: on Kafka by librdkafka itself, else by the
     /// log's consumer.
     func floor(_ load: Load, group: String) async throws -> Rate {
         let value = [UInt8](repeating: 0x78, count: 500)
-        guard let kafka else { return try await echo(load, group: group, value) }
-        let input = full(EventsTopic.topic)
-        let output = full(RepliesTopic.topic)
-        return try await onThread {
-            var start = (ContinuousClock.now, MeasuredLog.processor())
-            try KafkaFloor.run(
+        log.expect(load.turns)
+        if let kafka {
+            try await KafkaFloor.run(
                 kafka,
                 group: "\(prefix)\(group)",
-                from: input,
-                to: output,
+                from: full(EventsTopic.topic),
+                to: full(RepliesTopic.topic),
                 value: value,
                 count: load.turns
-            ) { start = (ContinuousClock.now, MeasuredLog.processor()) }
-            return Rate(
-                count: load.turns,
-                wall: ContinuousClock.now - start.0,
-                processor: MeasuredLog.processor() - start.1
-            )
+            ) { [log] in log.came() }
+            log.committed(load.turns)
+        } else {
+            try await echo(load, group: group, value)
         }
+        return rate(load)
     }
 
-    private func echo(_ load: Load, group: String, _ value: [UInt8]) async throws -> Rate {
-        log.expect(load.turns)
+    private func echo(_ load: Load, group: String, _ value: [UInt8]) async throws {
         let membership = GroupMembership(
             group: "\(prefix)\(group)",
             topics: [full(EventsTopic.topic)],
@@ -80,8 +78,6 @@ extension BenchWorld {
             )
         }
         await consumer.leave()
-        let marks = log.marks
-        return Rate(count: load.turns, wall: marks.wall, processor: marks.processor)
     }
 
     /// Conditional puts of a slot's size, at the same concurrency.
@@ -103,34 +99,6 @@ extension BenchWorld {
             wall: ContinuousClock.now - start.0,
             processor: MeasuredLog.processor() - start.1
         )
-    }
-
-    private func onThread<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws
-        -> Value
-    {
-        try await withCheckedThrowingContinuation { continuation in
-            let work = ThreadWork { continuation.resume(with: Result(catching: body)) }
-            var thread = pthread_t()
-            pthread_create(
-                &thread,
-                nil,
-                { context in
-                    guard let context else { return nil }
-                    Unmanaged<ThreadWork>.fromOpaque(context).takeRetainedValue().body()
-                    return nil
-                },
-                Unmanaged.passRetained(work).toOpaque()
-            )
-            pthread_detach(thread)
-        }
-    }
-}
-
-private final class ThreadWork: Sendable {
-    let body: @Sendable () -> Void
-
-    init(_ body: @escaping @Sendable () -> Void) {
-        self.body = body
     }
 }
 

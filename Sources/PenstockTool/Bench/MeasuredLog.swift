@@ -50,7 +50,7 @@ final class MeasuredLog: EventLog {
         }
     }
 
-    fileprivate func came() {
+    func came() {
         state.withLock { state in
             if state.marks.first == nil { state.marks.first = (.now, Self.processor()) }
         }

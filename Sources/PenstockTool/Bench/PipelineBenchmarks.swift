@@ -76,6 +76,18 @@ enum PipelineBenchmarks {
         )
     }
 
+    /// Turns on topics and a store of their own.
+    private static func turns(
+        _ load: BenchWorld.Load,
+        _ invocation: Invocation
+    ) async throws -> BenchWorld.Rate {
+        let (world, _) = try await world(invocation)
+        try await world.produce(load)
+        let rate = try await world.turns(load, group: "turns")
+        await world.close()
+        return rate
+    }
+
     private static func measureTurns(_ invocation: Invocation) async throws -> Int32 {
         let load = try load(invocation, turns: 20_000, keys: 1_000, inFlight: 256)
         let (world, store) = try await world(invocation)
@@ -130,15 +142,9 @@ enum PipelineBenchmarks {
     private static func measureWait(_ invocation: Invocation) async throws -> Int32 {
         var load = try load(invocation, turns: 50_000, keys: 5_000, inFlight: 10_000)
         let milliseconds = try invocation.integer("wait-ms", in: 1...60_000, default: 50)
-        let (world, _) = try await world(invocation)
-        try await world.produce(load)
-        let floor = try await world.turns(load, group: "without")
-        let (other, _) = try await self.world(invocation)
-        try await other.produce(load)
+        let floor = try await turns(load, invocation)
         load.modelWait = .milliseconds(milliseconds)
-        let rate = try await other.turns(load, group: "with")
-        await world.close()
-        await other.close()
+        let rate = try await turns(load, invocation)
         report(
             Finding(
                 name: "wait",
@@ -156,16 +162,10 @@ enum PipelineBenchmarks {
     private static func measureScale(_ invocation: Invocation) async throws -> Int32 {
         var load = try load(invocation, turns: 2_000, keys: 2_000, inFlight: 16)
         load.modelWait = .milliseconds(50)
-        let (world, _) = try await world(invocation)
-        try await world.produce(load)
-        let one = try await world.turns(load, group: "one")
-        await world.close()
-        let (other, _) = try await self.world(invocation)
+        let one = try await turns(load, invocation)
         load.workers = 8
         load.turns *= 8
-        try await other.produce(load)
-        let eight = try await other.turns(load, group: "eight")
-        await other.close()
+        let eight = try await turns(load, invocation)
         report(
             Finding(
                 name: "scale",
