@@ -148,7 +148,7 @@ private struct Worker {
         stage = TurnStage(
             agent: Agent(model: model, tools: tools, settings: settings),
             store: store,
-            folders: NoFolders(),
+            folders: StandInFolders.none,
             worker: WorkerIdentity(name: name, version: "test"),
             sources: SourceNaming(prefix: "penstock.", log: "log-1"),
             time: .system,
@@ -191,20 +191,4 @@ private struct Worker {
             data: data
         )
     }
-}
-
-/// For agents without skills.
-private struct NoFolders: WorkspaceFolders {
-    func open(_ tree: String?, for conversation: String) async throws(TurnFailure) -> WorkspaceFolder {
-        throw TurnFailure(.permanent, "no folders here")
-    }
-
-    func capture(_ folder: WorkspaceFolder) async throws(TurnFailure) -> WorkspaceFolder { folder }
-    func carried(
-        from before: String?,
-        to after: String
-    ) async throws(TurnFailure) -> (blobs: [CarriedBlob], left: Int) { ([], 0) }
-
-    func keep(_ folder: WorkspaceFolder, for conversation: String) async {}
-    func discard(_ folder: WorkspaceFolder) async {}
 }

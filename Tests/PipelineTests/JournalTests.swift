@@ -58,7 +58,7 @@ struct JournalTests {
             store: store,
             skills: skills,
             sandbox: runs.sandbox(),
-            folders: PlainFolders(),
+            folders: StandInFolders.plain,
             ScriptedModel { request, call throws(ModelError) in
                 if request.messages.last?.role == .tool {
                     throw ModelError(.cancelled, "the process died here")
@@ -72,7 +72,7 @@ struct JournalTests {
             worker: "next",
             skills: skills,
             sandbox: runs.sandbox(),
-            folders: PlainFolders(),
+            folders: StandInFolders.plain,
             ScriptedModel(answer: answers)
         )
 
@@ -94,7 +94,7 @@ struct JournalTests {
         ]
         let bench = TurnBench(
             skills: try catalog(),
-            folders: PlainFolders(),
+            folders: StandInFolders.plain,
             ScriptedModel { request, call in
                 call <= calls.count
                     ? ScriptedModel.call("", calls[call - 1])
@@ -162,20 +162,4 @@ struct JournalTests {
         #expect(head.state.entries.count <= TranscriptWindow.standard.entriesMax)
         #expect(entries.filter { $0.role == .user }.map(\.text) == (0..<120).map { "message \($0)" })
     }
-}
-
-/// Folders that hold nothing, for skills that are not really run.
-struct PlainFolders: WorkspaceFolders {
-    func open(_ tree: String?, for conversation: String) async throws(TurnFailure) -> WorkspaceFolder {
-        WorkspaceFolder(path: "/nowhere", tree: tree)
-    }
-
-    func capture(_ folder: WorkspaceFolder) async throws(TurnFailure) -> WorkspaceFolder { folder }
-    func carried(
-        from before: String?,
-        to after: String
-    ) async throws(TurnFailure) -> (blobs: [CarriedBlob], left: Int) { ([], 0) }
-
-    func keep(_ folder: WorkspaceFolder, for conversation: String) async {}
-    func discard(_ folder: WorkspaceFolder) async {}
 }

@@ -75,7 +75,7 @@ private struct Echo: RecordStage {
 }
 
 /// One partition; refuses the first outputs of some offsets, and is not there for some calls of `commit`.
-private final class StrictLog: EventLog, LogConsumer {
+private final class StrictLog: StandInLog {
     private struct State {
         var committed: [Completion] = []
         var calls = 0
@@ -83,8 +83,6 @@ private final class StrictLog: EventLog, LogConsumer {
         var isAssigned = false
     }
 
-    let identity = "log"
-    let recordBytesMax = 1_000
     private let count: Int
     private let refusing: Set<Int64>
     private let failingCalls: Set<Int>
@@ -156,20 +154,4 @@ private final class StrictLog: EventLog, LogConsumer {
     }
 
     func leave() async { left.continuation.finish() }
-    func join(_ membership: GroupMembership) async throws(EventLogError) -> any LogConsumer { self }
-    func pause(_ assignment: Assignment) async {}
-    func resume(_ assignment: Assignment) async {}
-    func release(_ assignments: [Assignment]) async {}
-    func prepare(_ topics: [Topic]) async throws(EventLogError) {}
-    func append(_ records: [NewRecord]) async throws(EventLogError) -> [RecordPosition] { [] }
-    func read(
-        _ partition: TopicPartition,
-        from offset: Int64,
-        recordsMax: Int,
-        wait: Duration
-    ) async throws(EventLogError) -> LogPage { LogPage(records: [], next: offset) }
-    func bounds(of topic: String) async throws(EventLogError) -> [LogBounds] { [] }
-    func progress(of group: String, in topic: String) async throws(EventLogError) -> [Progress] { [] }
-    func check() async throws(EventLogError) {}
-    func close() async {}
 }

@@ -88,9 +88,7 @@ private final class CountingStage: RecordStage {
 }
 
 /// One partition whose records a test gives; or a member that is shut out at once.
-private final class ScriptedConsumer: EventLog, LogConsumer {
-    let identity = "log"
-    let recordBytesMax = 1
+private final class ScriptedConsumer: StandInLog {
     let commitSpacing: Duration = .milliseconds(15)
     private let failure: EventLogError?
     private let events: AsyncStream<ConsumerEvent>
@@ -137,19 +135,4 @@ private final class ScriptedConsumer: EventLog, LogConsumer {
         state.withLock { $0.commits.append(completions.map(\.offset)) }
         return completions
     }
-    func pause(_ assignment: Assignment) async {}
-    func resume(_ assignment: Assignment) async {}
-    func release(_ assignments: [Assignment]) async {}
-    func prepare(_ topics: [Topic]) async throws(EventLogError) {}
-    func append(_ records: [NewRecord]) async throws(EventLogError) -> [RecordPosition] { [] }
-    func read(
-        _ partition: TopicPartition,
-        from offset: Int64,
-        recordsMax: Int,
-        wait: Duration
-    ) async throws(EventLogError) -> LogPage { LogPage(records: [], next: offset) }
-    func bounds(of topic: String) async throws(EventLogError) -> [LogBounds] { [] }
-    func progress(of group: String, in topic: String) async throws(EventLogError) -> [Progress] { [] }
-    func check() async throws(EventLogError) {}
-    func close() async {}
 }

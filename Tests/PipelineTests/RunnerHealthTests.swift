@@ -40,9 +40,7 @@ private struct NoStage: RecordStage {
 }
 
 /// A log whose first `next` fails, and whose second waits until the member leaves.
-private final class StumblingLog: EventLog, LogConsumer {
-    let identity = "log"
-    let recordBytesMax = 1
+private final class StumblingLog: StandInLog {
     let calls: AsyncStream<Int>
     private let called: AsyncStream<Int>.Continuation
     private let count = Mutex(0)
@@ -65,21 +63,4 @@ private final class StumblingLog: EventLog, LogConsumer {
     }
 
     func leave() async { left.continuation.finish() }
-    func join(_ membership: GroupMembership) async throws(EventLogError) -> any LogConsumer { self }
-    func commit(_ completions: [Completion]) async throws(EventLogError) -> [Completion] { completions }
-    func pause(_ assignment: Assignment) async {}
-    func resume(_ assignment: Assignment) async {}
-    func release(_ assignments: [Assignment]) async {}
-    func prepare(_ topics: [Topic]) async throws(EventLogError) {}
-    func append(_ records: [NewRecord]) async throws(EventLogError) -> [RecordPosition] { [] }
-    func read(
-        _ partition: TopicPartition,
-        from offset: Int64,
-        recordsMax: Int,
-        wait: Duration
-    ) async throws(EventLogError) -> LogPage { LogPage(records: [], next: offset) }
-    func bounds(of topic: String) async throws(EventLogError) -> [LogBounds] { [] }
-    func progress(of group: String, in topic: String) async throws(EventLogError) -> [Progress] { [] }
-    func check() async throws(EventLogError) {}
-    func close() async {}
 }

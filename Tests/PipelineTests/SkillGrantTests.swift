@@ -79,7 +79,7 @@ struct SkillGrantTests {
         let bench = TurnBench(
             skills: skills,
             sandbox: sandbox,
-            folders: PlainFolders(),
+            folders: StandInFolders.plain,
             grants: settings.sandbox.grants,
             ScriptedModel { request, _ in
                 request.messages.last?.role == .tool

@@ -29,7 +29,7 @@ struct TurnBench {
         settings change: (inout AgentSettings) -> Void = { _ in },
         skills: SkillCatalog = SkillCatalog(),
         sandbox: any SkillSandbox = FakeSandbox([:]),
-        folders: any WorkspaceFolders = NoFolders(),
+        folders: any WorkspaceFolders = StandInFolders.none,
         grants: [String: SkillGrant] = [:],
         _ model: ScriptedModel
     ) {
@@ -131,20 +131,4 @@ extension ChanceSource {
             }
         }
     }
-}
-
-/// For agents without skills.
-struct NoFolders: WorkspaceFolders {
-    func open(_ tree: String?, for conversation: String) async throws(TurnFailure) -> WorkspaceFolder {
-        throw TurnFailure(.permanent, "no folders here")
-    }
-
-    func capture(_ folder: WorkspaceFolder) async throws(TurnFailure) -> WorkspaceFolder { folder }
-    func carried(
-        from before: String?,
-        to after: String
-    ) async throws(TurnFailure) -> (blobs: [CarriedBlob], left: Int) { ([], 0) }
-
-    func keep(_ folder: WorkspaceFolder, for conversation: String) async {}
-    func discard(_ folder: WorkspaceFolder) async {}
 }

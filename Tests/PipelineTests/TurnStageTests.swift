@@ -72,7 +72,7 @@ struct TurnStageTests {
                 settings: AgentSettings()
             ),
             store: bench.store,
-            folders: NoFolders(),
+            folders: StandInFolders.none,
             worker: WorkerIdentity(name: "b", version: "test"),
             sources: SourceNaming(prefix: "penstock.", log: "log-2"),
             time: bench.clock.source,
