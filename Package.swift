@@ -107,11 +107,12 @@ let package = Package(
             "KafkaLog",
             "PenstockTool",
             "Pipeline",
+            "PipelineTesting",
             "Topics"
         ),
         tests("CompressionTests", "Compression"),
         tests("CryptoTests", "Crypto"),
-        tests("EdgeTests", "Edge", "JSON", "Network", "Pipeline"),
+        tests("EdgeTests", "Edge", "JSON", "Network", "Pipeline", "PipelineTesting"),
         tests("EmbeddedLogTests", "EmbeddedLog", "Pipeline", "PipelineTesting", "Topics"),
         tests(
             "EndToEndTests",
@@ -121,6 +122,7 @@ let package = Package(
             "JSON",
             "PenstockTool",
             "Pipeline",
+            "PipelineTesting",
             "Topics"
         ),
         tests(

@@ -1,6 +1,7 @@
 import Adapters
 import JSON
 import Pipeline
+import PipelineTesting
 import Testing
 import Topics
 
@@ -170,21 +171,14 @@ struct ReceiveStageTests {
 /// The same sequence for the same seed; `SEED=` in the environment chooses it.
 struct SeededRandom: RandomNumberGenerator {
     let seed: UInt64
-    private var state: UInt64
+    private var base: SplitMix
 
     init(seed: UInt64) {
         self.seed = seed
-        state = seed
+        base = SplitMix(seed: seed)
     }
 
-    /// SplitMix64.
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
-    }
+    mutating func next() -> UInt64 { base.next() }
 
     mutating func mutate(_ bytes: inout [UInt8]) {
         guard !bytes.isEmpty else { return }

@@ -1,23 +1,11 @@
 import Foundation
+import PipelineTesting
 
-/// SplitMix64, so that a seed repeats a run.
-struct Chance: RandomNumberGenerator {
-    private var state: UInt64
+typealias Chance = SplitMix
 
-    init(seed: UInt64) {
-        state = seed
-    }
-
+extension Chance {
     /// `SEED=…`, else another each time.
     static var seed: UInt64 {
         ProcessInfo.processInfo.environment["SEED"].flatMap(UInt64.init) ?? UInt64.random(in: 1...999_999_999)
-    }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
     }
 }

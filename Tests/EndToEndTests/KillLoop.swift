@@ -1,5 +1,6 @@
 import Foundation
 import Pipeline
+import PipelineTesting
 
 /// Sends messages to a pipeline that is killed again and again, each message again until it was taken.
 ///

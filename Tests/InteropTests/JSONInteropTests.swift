@@ -1,5 +1,6 @@
 import Foundation
 import JSON
+import PipelineTesting
 import Testing
 
 @Suite("Beside Python's JSON", .timeLimit(.minutes(5)))
@@ -23,7 +24,7 @@ struct JSONInteropTests {
     func differential() async throws {
         let seed = Seed.value
         print("JSON beside Python: SEED=\(seed)")
-        var chance = Seed.Sequence(seed)
+        var chance = SplitMix(seed: seed)
         let texts = Self.samples.map { Array($0.utf8) } + (0..<6_000).map { _ in Self.mutant(&chance) }
         let input = texts.map { Base64.encode($0) + "\n" }.joined()
         let script = PythonEnvironment.scripts.appending(path: "json_oracle.py").path
@@ -53,7 +54,7 @@ struct JSONInteropTests {
         Base64.decode(verdict).map { String(decoding: $0, as: UTF8.self) } ?? verdict
     }
 
-    private static func mutant(_ chance: inout Seed.Sequence) -> [UInt8] {
+    private static func mutant(_ chance: inout SplitMix) -> [UInt8] {
         var bytes = Array(samples[chance.next(below: samples.count)].utf8)
         for _ in 0...chance.next(below: 3) where !bytes.isEmpty {
             let index = chance.next(below: bytes.count)
@@ -76,21 +77,8 @@ enum Seed {
         ProcessInfo.processInfo.environment["SEED"].flatMap(UInt64.init)
             ?? UInt64.random(in: 0...UInt64(Int64.max))
     }
+}
 
-    /// SplitMix64.
-    struct Sequence {
-        private var state: UInt64
-
-        init(_ seed: UInt64) {
-            state = seed
-        }
-
-        mutating func next(below bound: Int) -> Int {
-            state &+= 0x9E37_79B9_7F4A_7C15
-            var value = state
-            value = (value ^ value >> 30) &* 0xBF58_476D_1CE4_E5B9
-            value = (value ^ value >> 27) &* 0x94D0_49BB_1331_11EB
-            return Int((value ^ value >> 31) % UInt64(bound))
-        }
-    }
+extension SplitMix {
+    fileprivate mutating func next(below bound: Int) -> Int { Int(next() % UInt64(bound)) }
 }

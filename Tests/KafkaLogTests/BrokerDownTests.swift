@@ -7,18 +7,6 @@ import Topics
 
 @Suite("A broker that is not there, dies, or stops answering", .enabled(if: OwnBroker.home != nil))
 struct BrokerDownTests {
-    private static func topic(_ name: String) -> Topic {
-        Topic(
-            name: name,
-            title: "",
-            cleanup: .delete,
-            retention: .seconds(3_600),
-            key: "",
-            message: DeadLetter.self,
-            partitions: 1
-        )
-    }
-
     /// Again for as long as the log is not available, a minute at most.
     private func stubbornly<Value>(_ body: () async throws -> Value) async throws -> Value {
         let end = ContinuousClock.now + .seconds(60)
@@ -58,11 +46,13 @@ struct BrokerDownTests {
         let log = try KafkaLog(settings, chance: .system, faults: freeze.faults)
 
         // Not there yet: said with its address, and no longer than it takes to find out.
-        let absent = await #expect(throws: EventLogError.self) { try await log.prepare([Self.topic("in")]) }
+        let absent = await #expect(throws: EventLogError.self) {
+            try await log.prepare([KafkaBroker.topic("in")])
+        }
         #expect(absent?.kind == .unavailable)
         #expect(absent?.detail.contains(broker.bootstrap) == true)
         try await Threads.run { try broker.start() }
-        try await stubbornly { try await log.prepare([Self.topic("in"), Self.topic("out")]) }
+        try await stubbornly { try await log.prepare([KafkaBroker.topic("in"), KafkaBroker.topic("out")]) }
         _ = try await stubbornly { try await log.append([record("in", 1)]) }
         let member = try await log.join(GroupMembership(group: "g", topics: ["in"], member: "a"))
         let first = try await next(member)

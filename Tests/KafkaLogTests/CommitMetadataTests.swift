@@ -1,5 +1,6 @@
 @testable import KafkaLog
 import Pipeline
+import PipelineTesting
 import Testing
 
 @Suite("Commit metadata")
@@ -11,7 +12,7 @@ struct CommitMetadataTests {
 
     @Test("gives back every pattern, and fits what a broker takes", arguments: 0..<40)
     func patterns(seed: Int) throws {
-        var random = SplitMix(state: UInt64(seed))
+        var random = SplitMix(seed: UInt64(seed))
         let low = Int64(random.next() % 1_000_000_000_000)
         var progress = Progress(low: low)
         let share = random.next() % 101
@@ -44,18 +45,6 @@ struct CommitMetadataTests {
     @Test("an empty text is a group set to an offset by another tool")
     func empty() {
         #expect(CommitMetadata.decode("", low: 7) == Progress(low: 7))
-    }
-}
-
-struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ mixed >> 30) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ mixed >> 27) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ mixed >> 31
     }
 }
 

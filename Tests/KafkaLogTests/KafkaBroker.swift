@@ -2,6 +2,7 @@ import Foundation
 import KafkaLog
 import Pipeline
 import Testing
+import Topics
 
 /// The broker that the tests use: `PENSTOCK_TEST_KAFKA` names its bootstrap servers.
 enum KafkaBroker {
@@ -46,6 +47,18 @@ enum KafkaBroker {
             try await Task.sleep(for: .milliseconds(100))
         }
         return found
+    }
+
+    static func topic(_ name: String, partitions: Int32 = 1) -> Topic {
+        Topic(
+            name: name,
+            title: "",
+            cleanup: .delete,
+            retention: .seconds(3_600),
+            key: "",
+            message: DeadLetter.self,
+            partitions: partitions
+        )
     }
 
     /// For topics and groups of one test.

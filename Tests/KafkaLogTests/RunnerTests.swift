@@ -10,18 +10,6 @@ struct RunnerTests {
     private static let records = 4_000
     private static let keys = 40
 
-    private func topic(_ name: String) -> Topic {
-        Topic(
-            name: name,
-            title: "",
-            cleanup: .delete,
-            retention: .seconds(3_600),
-            key: "",
-            message: DeadLetter.self,
-            partitions: 6
-        )
-    }
-
     /// Tiny queues, so that delivery is paused and goes on again and again.
     private func runner(_ log: KafkaLog, _ prefix: String, _ member: String) -> Runner {
         Runner(
@@ -41,7 +29,9 @@ struct RunnerTests {
     func comeAndGo() async throws {
         let prefix = KafkaBroker.prefix()
         let (first, second) = (try KafkaBroker.log(), try KafkaBroker.log())
-        try await first.prepare([topic("\(prefix)in"), topic("\(prefix)out")])
+        try await first.prepare([
+            KafkaBroker.topic("\(prefix)in", partitions: 6), KafkaBroker.topic("\(prefix)out", partitions: 6),
+        ])
         for start in stride(from: 0, to: Self.records, by: 400) {
             _ = try await first.append(
                 (start..<start + 400).map {

@@ -33,23 +33,11 @@ struct SecurityTests {
         return try KafkaLog(settings, chance: .system)
     }
 
-    private func topic(_ name: String) -> Topic {
-        Topic(
-            name: name,
-            title: "",
-            cleanup: .delete,
-            retention: .seconds(3_600),
-            key: "",
-            message: DeadLetter.self,
-            partitions: 1
-        )
-    }
-
     /// What keeps the user from preparing its topic.
     private func refusal(_ log: KafkaLog) async -> EventLogError? {
         defer { Task { await log.close() } }
         return await #expect(throws: EventLogError.self) {
-            try await log.prepare([topic("\(KafkaBroker.prefix())secret")])
+            try await log.prepare([KafkaBroker.topic("\(KafkaBroker.prefix())secret")])
         }
     }
 
@@ -57,7 +45,7 @@ struct SecurityTests {
     func allowed() async throws {
         let log = try log("penstock", "penstock-secret")
         let name = "\(KafkaBroker.prefix())open"
-        try await log.prepare([topic(name)])
+        try await log.prepare([KafkaBroker.topic(name)])
         let position = try await log.append([NewRecord(topic: name, key: "k", value: [1])])[0]
         let consumer = try await log.join(
             GroupMembership(group: "\(name)-group", topics: [name], member: "a")

@@ -1,23 +1,12 @@
 import Foundation
 @testable import KafkaLog
 import Pipeline
+import PipelineTesting
 import Testing
 import Topics
 
 @Suite("Kafka in trouble", .enabled(if: KafkaBroker.isThere))
 struct TroubleTests {
-    private func topic(_ name: String, partitions: Int32 = 1) -> Topic {
-        Topic(
-            name: name,
-            title: "",
-            cleanup: .delete,
-            retention: .seconds(3_600),
-            key: "",
-            message: DeadLetter.self,
-            partitions: partitions
-        )
-    }
-
     @Test("a topic that is not there is named, whoever asks")
     func missingTopic() async throws {
         let log = try KafkaBroker.log()
@@ -70,8 +59,12 @@ struct TroubleTests {
             by: admin
         )
 
-        let differences = try await log.differences([topic(name), topic("\(name)-missing")])
-        let refused = await #expect(throws: EventLogError.self) { try await log.prepare([topic(name)]) }
+        let differences = try await log.differences([
+            KafkaBroker.topic(name), KafkaBroker.topic("\(name)-missing"),
+        ])
+        let refused = await #expect(throws: EventLogError.self) {
+            try await log.prepare([KafkaBroker.topic(name)])
+        }
         let later = try await Threads.run { try admin.settings(of: [name])[name] }
 
         let told = differences.map { "\($0.topic.dropFirst(name.count)) \($0.setting) \($0.found)" }
@@ -93,7 +86,7 @@ struct TroubleTests {
         var identities: [String] = []
         for (name, instance) in [("a", "1"), ("a", "2"), ("b", "3")] {
             let log = try KafkaBroker.log(instance)
-            try await log.prepare([topic("\(prefix)\(name)")])
+            try await log.prepare([KafkaBroker.topic("\(prefix)\(name)")])
             identities.append(log.identity)
             await log.close()
         }
@@ -123,12 +116,12 @@ struct TroubleTests {
             by: admin
         )
         await Threads.run { admin.destroy() }
-        try await log.prepare([topic(input)])
+        try await log.prepare([KafkaBroker.topic(input)])
         for number in 0..<3 {
             _ = try await log.append([NewRecord(topic: input, key: "k\(number)", value: [])])
         }
         // Not to be made smaller by compression.
-        var random = SplitMix(state: 1)
+        var random = SplitMix(seed: 1)
         let noise = (0..<5_000).map { _ in UInt8(truncatingIfNeeded: random.next()) }
         let large = NewRecord(topic: small, key: "k", value: noise)
         let alone = await #expect(throws: EventLogError.self) { _ = try await log.append([large]) }
@@ -189,7 +182,7 @@ struct TroubleTests {
         let prefix = KafkaBroker.prefix()
         let first = try KafkaBroker.log(properties: ["partition.assignment.strategy": "range"])
         let second = try KafkaBroker.log()
-        try await first.prepare([topic("\(prefix)t")])
+        try await first.prepare([KafkaBroker.topic("\(prefix)t")])
         let membership = GroupMembership(group: "\(prefix)g", topics: ["\(prefix)t"], member: "a")
         let member = try await first.join(membership)
         guard case .assigned = try await member.next() else {
@@ -218,7 +211,7 @@ struct TroubleTests {
     func eager() async throws {
         let prefix = KafkaBroker.prefix()
         let log = try KafkaBroker.log(properties: ["partition.assignment.strategy": "range"])
-        try await log.prepare([topic("\(prefix)t", partitions: 2)])
+        try await log.prepare([KafkaBroker.topic("\(prefix)t", partitions: 2)])
         let membership = GroupMembership(group: "\(prefix)g", topics: ["\(prefix)t"], member: "a")
         let first = try await log.join(membership)
         guard case .assigned(let all) = try await first.next() else {

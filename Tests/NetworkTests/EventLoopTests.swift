@@ -1,3 +1,4 @@
+import Foundation
 import Glibc
 import Network
 import Synchronization
@@ -36,7 +37,7 @@ struct EventLoopTests {
             group.addTask(executorPreference: loop) {
                 let before = loop.isCurrent
                 await withCheckedContinuation { continuation in
-                    Thread.run { continuation.resume() }
+                    Thread.detachNewThread { continuation.resume() }
                 }
                 return [before, loop.isCurrent]
             }
@@ -184,27 +185,4 @@ private final class Pipe: Sendable {
     }
 
     func send() { _ = write(writer, "x", 1) }
-}
-
-private enum Thread {
-    static func run(_ body: @escaping @Sendable () -> Void) {
-        let box = Unmanaged.passRetained(Box(body)).toOpaque()
-        var thread = pthread_t()
-        pthread_create(
-            &thread,
-            nil,
-            { context in
-                guard let context else { return nil }
-                Unmanaged<Box>.fromOpaque(context).takeRetainedValue().body()
-                return nil
-            },
-            box
-        )
-        pthread_detach(thread)
-    }
-
-    private final class Box: Sendable {
-        let body: @Sendable () -> Void
-        init(_ body: @escaping @Sendable () -> Void) { self.body = body }
-    }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import PipelineTesting
 
 /// The seed of a test by chance: `SEED=…` repeats a run.
 enum ProcessSeed {
@@ -7,18 +8,5 @@ enum ProcessSeed {
             ?? UInt64.random(in: 1...1_000_000_000)
     }
 
-    static func generator(_ seed: UInt64) -> SplitMix { SplitMix(state: seed) }
-
-    /// SplitMix64.
-    struct SplitMix: RandomNumberGenerator {
-        var state: UInt64
-
-        mutating func next() -> UInt64 {
-            state &+= 0x9E37_79B9_7F4A_7C15
-            var mixed = state
-            mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-            mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-            return mixed ^ (mixed >> 31)
-        }
-    }
+    static func generator(_ seed: UInt64) -> SplitMix { SplitMix(seed: seed) }
 }
