@@ -36,6 +36,13 @@ static void take_descriptors(const struct sandbox_plan *plan, int first, int end
     }
 }
 
+// Who waits keeps nothing of the spawner's while it does: not the others' sockets and pidfds, which would stay
+// open as long, nor its socket to the worker, whose number a null device keeps.
+static void leave_spawner(void) {
+    child_need(SANDBOX_STEP_DESCRIPTORS, raw_dup3(CHILD_OUTPUT, CHILD_INPUT, O_CLOEXEC));
+    child_need(SANDBOX_STEP_DESCRIPTORS, raw_close_range(CHILD_SPARE, ~0U));
+}
+
 // The request: at hand when we were forked for it, else awaited; the end of the socket means that we are not
 // needed.
 static void take_request(struct sandbox_plan *plan) {
@@ -43,7 +50,6 @@ static void take_request(struct sandbox_plan *plan) {
     int descriptors[SANDBOX_FD_MAX];
     int descriptor_count;
     if (plan->descriptors[CHILD_REQUEST] >= 0) {
-        raw_close_range(CHILD_SPARE, ~0U);
         long count = request_receive(CHILD_REQUEST, message, descriptors, &descriptor_count);
         if (count <= 0 || descriptor_count < SANDBOX_FD_COUNT) raw_exit(125);
         if (request_read(plan, message, (size_t)count)) raw_exit(125);
@@ -249,6 +255,7 @@ void sandbox_child(struct sandbox_plan *plan) {
     // The report pipe goes first, so that any failure can be told; what waits for its request has none yet.
     if (plan->descriptors[CHILD_REQUEST] < 0) take_descriptors(plan, CHILD_REPORT, CHILD_REPORT + 1);
     take_descriptors(plan, CHILD_ALIVE, CHILD_INTERPRETER);
+    if (plan->descriptors[CHILD_REQUEST] >= 0) leave_spawner();
     // CAP_SYS_ADMIN where the spawner has it, from here to identity_enter.
     follow_spawner();
     enter_time(plan);

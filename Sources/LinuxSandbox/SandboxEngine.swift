@@ -227,6 +227,8 @@ final class SandboxEngine {
         // A command may have come to its end before its door was seen.
         if run.doorway >= 0 { openDoor(run) }
         if let group = run.group { run.isOutOfMemory = cgroups?.giveBack(group) ?? false }
+        // The spawner has the pidfd too: closing ours may not be the last, and then would not end its events.
+        if run.process >= 0 { epoll_ctl(poller, EPOLL_CTL_DEL, run.process, nil) }
         runs[run.id] = nil
         run.finish()
     }

@@ -21,7 +21,7 @@ struct EnduranceTests {
             _ = try await ending
         }
 
-        #expect(LingerTests.processes(marked: mark) == [])
+        #expect(HostProcess.marked(mark).map(\.pid) == [])
     }
 
     @Test(
@@ -37,13 +37,13 @@ struct EnduranceTests {
             try await sandbox.run(SandboxRun(command: command)) { _, _ in begun.continuation.yield() }
         }
         for await _ in begun.stream { break }
-        let spawner = try #require(Self.spawner(of: mark))
+        let spawner = try #require(HostProcess.spawner(of: mark))
 
         kill(spawner, SIGKILL)
 
         let error = await #expect(throws: SandboxError.self) { try await task.value }
         #expect(error?.kind == .unavailable(layer: "spawner"))
-        #expect(LingerTests.processes(marked: mark) == [])
+        #expect(HostProcess.marked(mark).map(\.pid) == [])
         let next = try await sandbox.run(SandboxRun(command: ["echo", "again"])) { _, _ in }
         #expect(next.text == "again\n")
     }
@@ -70,18 +70,5 @@ struct EnduranceTests {
 
     private static func threads() throws -> Int {
         try FileManager.default.contentsOfDirectory(atPath: "/proc/self/task").count
-    }
-
-    /// The ancestor of the marked process that is our child: other tests have spawners of their own.
-    private static func spawner(of mark: String) -> pid_t? {
-        var process = LingerTests.processes(marked: mark).compactMap { pid_t($0) }.first
-        while let current = process {
-            let status = (try? String(contentsOfFile: "/proc/\(current)/status", encoding: .utf8)) ?? ""
-            let line = status.split(separator: "\n").first { $0.hasPrefix("PPid:") }
-            let parent = line.flatMap { pid_t($0.dropFirst(5).trimmingCharacters(in: .whitespaces)) }
-            if parent == getpid() { return current }
-            process = parent == 0 ? nil : parent
-        }
-        return nil
     }
 }

@@ -31,7 +31,7 @@ struct LingerTests {
 
         _ = try await builder.sandbox.run(run) { _, _ in }
 
-        #expect(Self.processes(marked: mark) == [])
+        #expect(HostProcess.marked(mark).map(\.pid) == [])
     }
 
     @Test("when the caller is cancelled", arguments: Builder.here)
@@ -44,12 +44,12 @@ struct LingerTests {
             try await sandbox.run(SandboxRun(command: command)) { _, _ in begun.continuation.yield() }
         }
         for await _ in begun.stream { break }
-        #expect(!Self.processes(marked: mark).isEmpty)
+        #expect(!HostProcess.marked(mark).isEmpty)
 
         task.cancel()
 
         await #expect(throws: SandboxError.self) { try await task.value }
-        #expect(Self.processes(marked: mark) == [])
+        #expect(HostProcess.marked(mark).map(\.pid) == [])
     }
 
     @Test("cancellation before, while and after the sandbox is built leaves nothing", arguments: Builder.here)
@@ -74,17 +74,6 @@ struct LingerTests {
             }
         }
 
-        #expect(Self.processes(marked: mark) == [])
-    }
-
-    static func processes(marked mark: String) -> [String] {
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
-        return names.filter { name in
-            guard Int(name) != nil, let line = FileManager.default.contents(atPath: "/proc/\(name)/cmdline")
-            else {
-                return false
-            }
-            return String(decoding: line, as: UTF8.self).contains(mark)
-        }
+        #expect(HostProcess.marked(mark).map(\.pid) == [])
     }
 }

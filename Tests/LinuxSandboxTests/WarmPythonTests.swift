@@ -131,4 +131,36 @@ struct WarmPythonTests {
         )
         #expect(try String(contentsOfFile: workspace + "/kept", encoding: .utf8) == "by the script")
     }
+
+    @Test("holds nothing of the spawner's or of another's while it waits", arguments: Builder.warm)
+    func holdsNothingOfOthers(builder: Builder) async throws {
+        let mark = "31\(UInt32.random(in: 1_000_000...9_999_999))"
+        let sandbox = try LinuxSandbox(builder.settings)
+        let sleep = Task { try await sandbox.run(SandboxRun(command: ["sleep", mark])) { _, _ in } }
+        defer { sleep.cancel() }
+
+        let waiting = try await waiting(besides: mark)
+
+        try #require(waiting.count >= 3)
+        for process in waiting {
+            let open = process.openFiles
+            // Its own interpreter's; where its request comes from and the interpreter's goes; the spawner's life.
+            for (kind, count) in [("anon_inode:[pidfd]", 1), ("socket:", 2), ("pipe:", 1)] {
+                #expect(open.count { $0.hasPrefix(kind) } == count, "\(open)")
+            }
+        }
+    }
+
+    /// The sandboxes in which a Python waits, of the spawner that runs the marked command.
+    private func waiting(besides mark: String) async throws -> [HostProcess] {
+        for _ in 0..<500 {
+            try await Task.sleep(for: .milliseconds(20))
+            guard let spawner = HostProcess.spawner(of: mark) else { continue }
+            let all = HostProcess.all
+            let homes = Set(all.filter { $0.name == "python3" }.map(\.parent))
+            let waiting = all.filter { $0.parent == spawner && homes.contains($0.pid) }
+            if waiting.count >= 3 { return waiting }
+        }
+        return []
+    }
 }
