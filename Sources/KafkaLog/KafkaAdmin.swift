@@ -133,7 +133,8 @@ extension KafkaAdmin {
             let elements = list.elements
             let bad = elements.first { $0.code != RD_KAFKA_RESP_ERR_NO_ERROR || $0.offset < 0 }
             if code == RD_KAFKA_RESP_ERR_NO_ERROR, bad == nil { return elements.map(\.offset) }
-            let worst = bad?.code ?? code
+            // A call that got no answer leaves the places as they were, without a code of their own.
+            let worst = code == RD_KAFKA_RESP_ERR_NO_ERROR ? bad?.code ?? code : code
             // A leader that is new: librdkafka asks for it by itself meanwhile.
             guard isMoving(worst) || isMoving(code), attempt < 30 else {
                 throw KafkaError.error(

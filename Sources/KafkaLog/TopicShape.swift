@@ -71,19 +71,22 @@ enum TopicShape {
         return KafkaAdmin.NewTopic(name: topic.name, partitions: topic.partitions, settings: settings)
     }
 
-    /// Created topics have leaders a little later.
+    /// Created topics have leaders a little later: of a busy broker's, some ten seconds.
     static func ready(_ names: [String], by admin: KafkaAdmin) throws(EventLogError)
         -> [String: KafkaAdmin.TopicState]
     {
-        for _ in 0..<100 {
+        let end = ContinuousClock.now + .seconds(60)
+        while true {
             let states = try admin.states(of: names)
             let areReady = names.allSatisfy { name in
                 states[name].map { $0.isThere && $0.partitions.allSatisfy(\.hasLeader) } ?? false
             }
             if areReady { return states }
+            guard ContinuousClock.now < end else {
+                throw EventLogError(.unavailable, "topics were created and have no leaders yet")
+            }
             usleep(100_000)
         }
-        throw EventLogError(.unavailable, "topics were created and have no leaders yet")
     }
 
     private static func found(_ topics: [Topic], by admin: KafkaAdmin) throws(EventLogError) -> Found {

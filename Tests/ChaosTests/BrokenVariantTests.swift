@@ -59,7 +59,7 @@
                     countingEvery: 0
                 )
                 try await test.variant.scenario(world, load, breakage)
-                return try await ChaosCheck(load, in: world)
+                return try await ChaosCheck.settled(load, in: world)
             }
         }
 

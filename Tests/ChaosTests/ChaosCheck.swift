@@ -40,7 +40,19 @@ struct ChaosCheck {
 
     var summary: String { problems.prefix(20).map { String("\($0)".prefix(300)) }.joined(separator: "\n") }
 
-    init(_ load: ChaosLoad, in world: ChaosWorld) async throws {
+    /// Looks again at what misses a record, for a while: a transaction's end is written to its partitions one
+    /// after another, and a group's progress may say so before the outputs do.
+    static func settled(_ load: ChaosLoad, in world: ChaosWorld) async throws -> ChaosCheck {
+        let end = ContinuousClock.now + .seconds(15)
+        while true {
+            let check = try await ChaosCheck(load, in: world)
+            let mayCome = !check.problems.isEmpty && check.kinds.isSubset(of: [.lost, .silent])
+            guard mayCome, ContinuousClock.now < end else { return check }
+            try await Task.sleep(for: .milliseconds(200))
+        }
+    }
+
+    private init(_ load: ChaosLoad, in world: ChaosWorld) async throws {
         self.world = world
         var replies = Self.byKey(try await world.records(RepliesTopic.topic))
         var turns = Self.byKey(try await world.records(TurnsTopic.topic))

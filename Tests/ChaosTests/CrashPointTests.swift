@@ -59,7 +59,7 @@
 
                 try await run(crash, load, in: world)
                 try await world.waitUntilDone()
-                let check = try await ChaosCheck(load, in: world)
+                let check = try await ChaosCheck.settled(load, in: world)
 
                 #expect(check.problems.isEmpty, "\(check.summary)")
                 #expect(check.replyCount == load.eventCount && check.turnCount == load.eventCount)

@@ -25,7 +25,7 @@
                 } catch {
                     throw ChaosFailure("SEED=\(seed) \(error)")
                 }
-                let check = try await ChaosCheck(run.load, in: world)
+                let check = try await ChaosCheck.settled(run.load, in: world)
                 let counts = await run.counts
                 print(
                     "chaos on \(engine.name): SEED=\(seed), \(check.turnCount) turns in",
