@@ -107,15 +107,15 @@ extension TurnRun {
             putID: stage.chance.identifier()
         )
         if !draft.reply.isEmpty { builder.reply(draft.reply, turn: state.turn) }
-        let bytes = change.json
-        let isInline = bytes.count <= StateChange.inlineBytesMax
-        let reference = isInline ? nil : ConversationKeys.blob(try await stage.store.putBlob(bytes))
+        let encoded = JSONRaw(change)
+        let isInline = encoded.bytes.count <= StateChange.inlineBytesMax
+        let reference = isInline ? nil : ConversationKeys.blob(try await stage.store.putBlob(encoded.bytes))
         return builder.slot(
             state: state,
             outcome: outcome,
             steps: steps,
             usage: draft.usage,
-            change: isInline ? change : nil,
+            change: isInline ? encoded : nil,
             changeRef: reference
         )
     }
@@ -158,8 +158,8 @@ extension TurnRun {
         )
         // What was said in it may be too large for the record beside its dead letter; then this turn can be
         // rebuilt from the letter's payload by hand only.
-        let change = StateChange(from: before, to: draft.state, seen: [event.dedupekey])
-        let isInline = change.json.count <= StateChange.inlineBytesMax / 2
+        let change = JSONRaw(StateChange(from: before, to: draft.state, seen: [event.dedupekey]))
+        let isInline = change.bytes.count <= StateChange.inlineBytesMax / 2
         return builder.slot(
             state: draft.state,
             outcome: .dead,

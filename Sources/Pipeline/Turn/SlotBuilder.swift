@@ -1,4 +1,4 @@
-import JSON
+package import JSON
 package import Topics
 
 /// Puts a turn's slot together: state, replies, turn record, all from what was decided.
@@ -53,13 +53,13 @@ package struct SlotBuilder: Sendable {
         others.append(OutboxRecord(topic: DeadLettersTopic.topic.name, key: letter.recordKey, value: letter))
     }
 
-    /// `change`: nil when it is too large for the record; then `changeRef` names it.
+    /// `change`: a `StateChange`; nil when it is too large for the record; then `changeRef` names it.
     package func slot(
         state: ConversationState,
         outcome: TurnOutcome,
         steps: [TurnStep],
         usage: TurnUsage,
-        change: StateChange?,
+        change: JSONRaw?,
         changeRef: String? = nil
     ) -> Slot {
         var slot = slot
@@ -82,7 +82,7 @@ package struct SlotBuilder: Sendable {
         record.version = worker.version
         record.putID = slot.putID
         record.log = source.log
-        record.change = change.map { JSONRaw($0) }
+        record.change = change
         record.changeRef = changeRef
         let key = event.partitionkey
         slot.outbox =
