@@ -12,8 +12,8 @@ final class ChaosWorld: @unchecked Sendable {
     let engine: ChaosEngine
     let prefix: String
     private let lock = NSLock()
-    /// The embedded log's shared memory, to ask who has its locks; -1 on Kafka. Open as long as the log: closing
-    /// it gives up our own locks on that file.
+    /// The embedded log's shared memory, to ask who has its locks; -1 on Kafka. Open as long as the log:
+    /// closing it gives up our own locks on that file.
     private var lockProbe: Int32 = -1
     /// Where each topic ended when this world began: others may have used it before.
     private var starts: [String: [LogBounds]] = [:]

@@ -144,7 +144,7 @@ struct WarmPythonTests {
         try #require(waiting.count >= 3)
         for process in waiting {
             let open = process.openFiles
-            // Its own interpreter's; where its request comes from and the interpreter's goes; the spawner's life.
+            // Its interpreter's; where its request comes from and the interpreter's goes; the spawner's life.
             for (kind, count) in [("anon_inode:[pidfd]", 1), ("socket:", 2), ("pipe:", 1)] {
                 #expect(open.count { $0.hasPrefix(kind) } == count, "\(open)")
             }
