@@ -6,8 +6,9 @@ package import Topics
 
 /// The log on Apache Kafka, through librdkafka (Decisions/0009).
 package final class KafkaLog: EventLog {
-    /// With room for framing below the 1,048,588 bytes that a broker takes unless told otherwise.
-    package let recordBytesMax = 1_000_000
+    /// Topics that were made by hand, with the 1,048,588 bytes that a broker takes unless told otherwise,
+    /// refuse larger ones; `differences` says so.
+    package let recordBytesMax = Topic.recordBytesMax
     let settings: KafkaSettings
     let chance: ChanceSource
     let faults: FaultPoints

@@ -1,4 +1,5 @@
 import Pipeline
+import Topics
 
 /// What librdkafka is told, for each use of it; Decisions/0009 says why for the considerable ones.
 enum KafkaProperties {
@@ -80,12 +81,16 @@ enum KafkaProperties {
         }
     }
 
+    /// A record of the largest size, with Kafka's framing around it and its headers.
+    static let messageBytesMax = Topic.recordBytesMax + 64 * 1_024
+
     private static let producing = [
         "enable.idempotence": "true",
         "acks": "all",
         "partitioner": "murmur2_random",
         "linger.ms": "0",
         "compression.type": "lz4",
+        "message.max.bytes": "\(messageBytesMax)",
         // Several records never make a batch that a broker's default limit refuses.
         "batch.size": "262144",
     ]

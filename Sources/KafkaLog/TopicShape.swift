@@ -29,6 +29,7 @@ enum TopicShape {
             "cleanup.policy": topic.cleanup.rawValue,
             // The brokers' clock: a producer's may be wrong.
             "message.timestamp.type": "LogAppendTime",
+            "max.message.bytes": "\(KafkaProperties.messageBytesMax)",
         ]
         if topic.cleanup != .compact {
             settings["retention.ms"] = topic.retention.map { "\($0.milliseconds)" } ?? "-1"

@@ -71,7 +71,7 @@ struct TroubleTests {
         #expect(
             Set(told) == [
                 " partitions 2", " cleanup.policy compact", " retention.ms 1000",
-                " message.timestamp.type CreateTime", "-missing topic missing",
+                " message.timestamp.type CreateTime", " max.message.bytes 1048588", "-missing topic missing",
             ]
         )
         #expect(refused?.kind == .mismatch)
