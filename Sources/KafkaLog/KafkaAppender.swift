@@ -43,9 +43,7 @@ final class KafkaAppender: Sendable {
         let result = await withCheckedContinuation {
             (continuation: CheckedContinuation<Result<RecordPosition, EventLogError>, Never>) in
             let mark = DeliveryMark { result in
-                continuation.resume(
-                    returning: result.mapError { KafkaError.error($0.code, "append to \($0.topic)") }
-                )
+                continuation.resume(returning: result.mapError(\.eventLogError))
             }
             // Within the lock: the handle is not destroyed meanwhile.
             let refused = state.withLock { state -> EventLogError? in

@@ -9,7 +9,15 @@ final class DeliveryMark: Sendable {
     struct DeliveryError: Error {
         let code: rd_kafka_resp_err_t
         let topic: String
+        var words: String?
+
+        var eventLogError: EventLogError { KafkaError.error(code, "append to \(topic)", words) }
     }
+
+    /// A broker that knows nothing of a producer takes any first sequence number. When it refuses a
+    /// partition's first batch for a moment and takes the second, librdkafka 2.0.2 concludes that the first
+    /// must be stored too, and tells so, without an offset. It is not stored.
+    private static let withoutPlace = "told as stored, but not where: it may be lost, append it again"
 
     init(_ tell: @escaping @Sendable (Result<RecordPosition, DeliveryError>) -> Void) {
         self.tell = tell
@@ -22,6 +30,10 @@ final class DeliveryMark: Sendable {
         let topic = KafkaRecords.topic(of: message)
         guard message.pointee.err == RD_KAFKA_RESP_ERR_NO_ERROR else {
             return mark.tell(.failure(DeliveryError(code: message.pointee.err, topic: topic)))
+        }
+        guard message.pointee.offset >= 0 else {
+            let code = RD_KAFKA_RESP_ERR__INCONSISTENT
+            return mark.tell(.failure(DeliveryError(code: code, topic: topic, words: withoutPlace)))
         }
         let partition = TopicPartition(topic, message.pointee.partition)
         mark.tell(.success(RecordPosition(partition, message.pointee.offset)))

@@ -1,5 +1,6 @@
 #pragma once
 #include <librdkafka/rdkafka.h>
+#include <librdkafka/rdkafka_mock.h>
 #include <sys/prctl.h>
 
 // rd_kafka_producev is variadic, which Swift cannot call. The record is copied; the headers are librdkafka's
