@@ -32,7 +32,7 @@ final class KafkaHandle: Sendable {
         context = HandleContext(callbacks)
         let conf = try Self.configuration(use, settings)
         rd_kafka_conf_set_opaque(conf, Unmanaged.passUnretained(context).toOpaque())
-        Self.setCallbacks(conf, use, callbacks)
+        Self.setCallbacks(conf, use)
         var words = [CChar](repeating: 0, count: 512)
         let type = use.isProducer ? RD_KAFKA_PRODUCER : RD_KAFKA_CONSUMER
         guard let pointer = rd_kafka_new(type, conf, &words, words.count) else {
@@ -65,8 +65,7 @@ final class KafkaHandle: Sendable {
 
     private static func setCallbacks(
         _ conf: OpaquePointer,
-        _ use: KafkaProperties.Use,
-        _ callbacks: Callbacks
+        _ use: KafkaProperties.Use
     ) {
         rd_kafka_conf_set_log_cb(conf) { handle, level, facility, text in
             KafkaTelemetry.log(handle.flatMap { rd_kafka_name($0) }, level, facility, text)
@@ -81,7 +80,9 @@ final class KafkaHandle: Sendable {
             HandleContext.of(opaque).callbacks.statistics(Array(bytes))
             return 0
         }
-        if callbacks.delivery != nil {
+        if use.isProducer {
+            // Also where nobody wants reports: they wake librdkafka's flush, which begins every commit, and
+            // else looks only every 10 ms whether all is acknowledged.
             rd_kafka_conf_set_dr_msg_cb(conf) { _, message, opaque in
                 if let message { HandleContext.of(opaque).callbacks.delivery?(message) }
             }
