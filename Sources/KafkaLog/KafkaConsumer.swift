@@ -8,7 +8,9 @@ import Telemetry
 /// A commit is fenced by the group metadata that was taken at the last assign or revoke, together with the
 /// assignments that were alive then: whatever happened since makes the broker refuse it.
 final class KafkaConsumer: LogConsumer {
-    static let commitSpacing: Duration = .milliseconds(15)
+    /// Right after a commit the coordinator still writes its markers, and refuses for 10 ms and more what
+    /// comes too soon. A broker that is slow is given longer.
+    private static let spacings = Duration.milliseconds(4)...(.milliseconds(15))
     private static let patience: Duration = .seconds(60)
 
     struct State {
@@ -17,6 +19,8 @@ final class KafkaConsumer: LogConsumer {
         /// Partitions of which the last commit is not known to have taken effect, nor not to.
         var doubtful: Set<TopicPartition> = []
         var commands: [Command] = []
+        /// How long the newest commit was under way.
+        var commitTook = Duration.zero
         /// The first of the failed commits since one succeeded.
         var failingSince: ContinuousClock.Instant?
         var hasLeft = false
@@ -130,7 +134,12 @@ final class KafkaConsumer: LogConsumer {
 
     func next() async throws(EventLogError) -> ConsumerEvent { try await buffer.next() }
 
-    var commitSpacing: Duration { Self.commitSpacing }
+    var commitSpacing: Duration { Self.spacing(after: state.withLock { $0.commitTook }) }
+
+    /// Half of what the last commit took, within limits.
+    static func spacing(after took: Duration) -> Duration {
+        min(max(took / 2, spacings.lowerBound), spacings.upperBound)
+    }
 
     func pause(_ assignment: Assignment) async { command(.pause(assignment)) }
     func resume(_ assignment: Assignment) async { command(.resume(assignment)) }
@@ -247,6 +256,8 @@ extension KafkaConsumer {
         guard let fence = plan.fence else {
             throw EventLogError(.unavailable, "group \(membership.group): not in a generation now")
         }
+        let start = ContinuousClock.now
+        defer { state.withLock { $0.commitTook = .now - start } }
         do throws(TransactionalProducer.Failure) {
             try producer.commit(
                 plan.taken.flatMap(\.outputs).map { TransactionalProducer.Entry(record: $0) },

@@ -117,6 +117,16 @@ struct HoldingTests {
     }
 }
 
+@Suite("The time between two commits")
+struct CommitSpacingTests {
+    @Test("is half as old as the last commit took, within limits")
+    func spacing() {
+        #expect(KafkaConsumer.spacing(after: .zero) == .milliseconds(4))
+        #expect(KafkaConsumer.spacing(after: .milliseconds(20)) == .milliseconds(10))
+        #expect(KafkaConsumer.spacing(after: .seconds(5)) == .milliseconds(15))
+    }
+}
+
 @Suite("Kafka settings")
 struct KafkaSettingsTests {
     private func error(_ properties: [String: String]) -> EventLogError? {
