@@ -11,7 +11,9 @@ final class KafkaAdmin: Sendable {
     private static let workMilliseconds: Int32 = 15_000
 
     let handle: KafkaHandle
-    private let bootstrap: String
+    private let settings: KafkaSettings
+    /// One for each group whose progress is asked for; destroyed with the handle.
+    private let clients = Mutex<[String: KafkaHandle]>([:])
     private let box: TroubleBox
     /// Topics whose metadata is asked for; destroyed before the handle.
     private let known = Mutex<[String: Known]>([:])
@@ -22,7 +24,7 @@ final class KafkaAdmin: Sendable {
     }
 
     init(_ settings: KafkaSettings) throws(EventLogError) {
-        bootstrap = settings.bootstrap
+        self.settings = settings
         let shared = TroubleBox()
         handle = try KafkaHandle(
             .control,
@@ -40,7 +42,10 @@ final class KafkaAdmin: Sendable {
         var current: (code: rd_kafka_resp_err_t, words: String)? { value.withLock { $0 } }
     }
 
-    func poll() { rd_kafka_poll(handle.pointer, 0) }
+    func poll() {
+        rd_kafka_poll(handle.pointer, 0)
+        for client in clients.withLock({ Array($0.values) }) { rd_kafka_poll(client.pointer, 0) }
+    }
 
     func destroy() {
         let topics = known.withLock { known in
@@ -48,6 +53,11 @@ final class KafkaAdmin: Sendable {
             return known.values.map(\.pointer)
         }
         for topic in topics { rd_kafka_topic_destroy(topic) }
+        let clients = clients.withLock { clients in
+            defer { clients = [:] }
+            return clients.values
+        }
+        for client in clients { client.destroy(isClosing: false) }
         handle.destroy(isClosing: false)
     }
 
@@ -58,9 +68,9 @@ final class KafkaAdmin: Sendable {
             code == RD_KAFKA_RESP_ERR__TRANSPORT || code == RD_KAFKA_RESP_ERR__TIMED_OUT
             || code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN
         guard isTransport, let trouble = box.current else {
-            return KafkaError.error(code, "\(what) at \(bootstrap)")
+            return KafkaError.error(code, "\(what) at \(settings.bootstrap)")
         }
-        return KafkaError.error(trouble.code, "\(what) at \(bootstrap)", trouble.words)
+        return KafkaError.error(trouble.code, "\(what) at \(settings.bootstrap)", trouble.words)
     }
 }
 
@@ -237,29 +247,22 @@ extension KafkaAdmin {
         return entries
     }
 
-    /// What the group has committed in these partitions, without waiting for open transactions.
+    /// What the group has committed in these partitions, without waiting for open transactions; nil where it
+    /// has committed nothing.
+    ///
+    /// By a client of the group that never joins it: librdkafka 2.0.2 crashes over
+    /// `ListConsumerGroupOffsets` when it finds the coordinator after the call's time is up.
     func committed(_ group: String, _ places: [TopicPartition]) throws(EventLogError)
-        -> [PartitionList.Element]
+        -> [TopicPartition: Progress?]
     {
-        let list = PartitionList(places, offset: -1)
-        var request = rd_kafka_ListConsumerGroupOffsets_new(group, list.pointer)
-        defer { rd_kafka_ListConsumerGroupOffsets_destroy(request) }
-        let event = try call(RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, "offsets of group \(group)") {
-            options,
-            queue in
-            rd_kafka_ListConsumerGroupOffsets(handle.pointer, &request, 1, options, queue)
-        }
-        defer { rd_kafka_event_destroy(event) }
-        var count = 0
-        let groups = rd_kafka_ListConsumerGroupOffsets_result_groups(
-            rd_kafka_event_ListConsumerGroupOffsets_result(event),
-            &count
-        )
-        guard count == 1, let result = groups?[0] else { return [] }
-        if let error = rd_kafka_group_result_error(result) {
-            throw KafkaError.error(rd_kafka_error_code(error), "offsets of group \(group)")
-        }
-        return rd_kafka_group_result_partitions(result).map(PartitionList.elements) ?? []
+        try MemberLoop.committed(places, by: try client(of: group), group: group)
+    }
+
+    private func client(of group: String) throws(EventLogError) -> KafkaHandle {
+        if let client = clients.withLock({ $0[group] }) { return client }
+        let client = try KafkaHandle(.progress(group: group), settings)
+        clients.withLock { $0[group] = client }
+        return client
     }
 
     /// Runs one call of the administration API and waits for its event, which the caller destroys.
@@ -268,34 +271,22 @@ extension KafkaAdmin {
         _ what: String,
         _ start: (OpaquePointer?, OpaquePointer?) -> Void
     ) throws(EventLogError) -> OpaquePointer {
-        let (event, code) = Self.event(operation, by: handle, within: Self.workMilliseconds, start)
-        guard let event else { throw unanswered(code, what) }
-        return event
-    }
-
-    /// The event of one call on any handle, which the caller destroys, or why there is none.
-    static func event(
-        _ operation: rd_kafka_admin_op_t,
-        by handle: KafkaHandle,
-        within milliseconds: Int32,
-        _ start: (OpaquePointer?, OpaquePointer?) -> Void
-    ) -> (event: OpaquePointer?, code: rd_kafka_resp_err_t) {
         let options = rd_kafka_AdminOptions_new(handle.pointer, operation)
         defer { rd_kafka_AdminOptions_destroy(options) }
-        rd_kafka_AdminOptions_set_request_timeout(options, milliseconds, nil, 0)
+        rd_kafka_AdminOptions_set_request_timeout(options, Self.workMilliseconds, nil, 0)
         if operation == RD_KAFKA_ADMIN_OP_CREATETOPICS {
-            rd_kafka_AdminOptions_set_operation_timeout(options, milliseconds, nil, 0)
+            rd_kafka_AdminOptions_set_operation_timeout(options, Self.workMilliseconds, nil, 0)
         }
         let queue = rd_kafka_queue_new(handle.pointer)
         defer { rd_kafka_queue_destroy(queue) }
         start(options, queue)
-        guard let event = rd_kafka_queue_poll(queue, milliseconds + 5_000) else {
-            return (nil, RD_KAFKA_RESP_ERR__TIMED_OUT)
+        guard let event = rd_kafka_queue_poll(queue, Self.workMilliseconds + 5_000) else {
+            throw unanswered(RD_KAFKA_RESP_ERR__TIMED_OUT, what)
         }
         let code = rd_kafka_event_error(event)
-        guard code != RD_KAFKA_RESP_ERR_NO_ERROR else { return (event, code) }
+        guard code != RD_KAFKA_RESP_ERR_NO_ERROR else { return event }
         rd_kafka_event_destroy(event)
-        return (nil, code)
+        throw unanswered(code, what)
     }
 
     private static func text(_ words: [CChar]) -> String {

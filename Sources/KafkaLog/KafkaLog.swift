@@ -152,11 +152,8 @@ package final class KafkaLog: EventLog {
         let places = (0..<count).map { TopicPartition(topic, $0) }
         let admin = admin
         return try await control.run { () throws(EventLogError) in
-            var found: [TopicPartition: Progress] = [:]
-            for element in try admin.committed(group, places) {
-                found[element.place] = try MemberLoop.progress(element, group)
-            }
-            return places.map { found[$0] ?? Progress(low: 0) }
+            let found = try admin.committed(group, places)
+            return places.map { (found[$0] ?? nil) ?? Progress(low: 0) }
         }
     }
 

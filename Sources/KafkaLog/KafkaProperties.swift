@@ -13,6 +13,8 @@ enum KafkaProperties {
         /// Transactions under this `transactional.id`.
         case transactions(String)
         case member(group: String, instance: String?)
+        /// Asks what the group has committed, and is no member.
+        case progress(group: String)
 
         /// One of each kind that takes part in exactly-once processing.
         static let samples: [Self] = [.member(group: "check", instance: "check"), .transactions("check")]
@@ -20,7 +22,7 @@ enum KafkaProperties {
         var isProducer: Bool {
             switch self {
             case .appender, .transactions: true
-            case .control, .reader, .member: false
+            case .control, .reader, .member, .progress: false
             }
         }
     }
@@ -76,6 +78,8 @@ enum KafkaProperties {
                 // The coordinator still writes the markers of the transaction before: ask again soon.
                 "retry.backoff.ms": "10",
             ]) { $1 }
+        // A committed reader would wait for the transactions that are open.
+        case .progress(let group): ["group.id": group, "isolation.level": "read_uncommitted"]
         case .member(let group, let instance):
             reading.merging(membership(group, instance)) { $1 }
         }
