@@ -214,6 +214,17 @@ extension ChaosWorld {
                 part.map { $0.record(topic: prefix + EventsTopic.topic.name) }
             )
             lock.withLock { self.events += positions }
+            try await waitUntilVisible(positions)
+        }
+    }
+
+    /// What was appended may be readable a moment later; an event that cannot be read when its partition is
+    /// given out counts as new.
+    private func waitUntilVisible(_ positions: [RecordPosition]) async throws {
+        let topic = prefix + EventsTopic.topic.name
+        try await wait(seconds: 60, "what was fed") {
+            let bounds = try await self.patiently { try await self.log.bounds(of: topic) }
+            return positions.allSatisfy { $0.offset < bounds[Int($0.partition.partition)].next }
         }
     }
 

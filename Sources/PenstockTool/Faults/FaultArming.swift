@@ -151,8 +151,8 @@ enum FaultArming {
         }
 
         private func signal(_ action: Action) {
-            Glibc.kill(getpid(), action == .stop ? SIGSTOP : SIGKILL)
-            // A stop takes effect at once, a kill before anything else of this process runs.
+            // To this thread: another could take what the process is sent, while this one went on.
+            raise(action == .stop ? SIGSTOP : SIGKILL)
             if action == .kill { while true { pause() } }
         }
 
