@@ -42,8 +42,28 @@ extension Composition {
         ) { refused in try await chain.credentials(refused: refused) }
     }
 
-    /// Before a turn is taken: a store that has lost what the log knows would begin conversations anew.
-    func guardStore() async throws {
+    /// Before a process serves: waits for a store that does not answer yet, and refuses one that must not be
+    /// used.
+    func readyStore(forTurns: Bool, unless isStopping: () -> Bool) async throws {
+        try await Patience.wait(time, isStopping) {
+            try await probeStore()
+            if forTurns { try await guardStore() }
+        }
+    }
+
+    /// Before anything is written to a store: it must keep what exactly-once stands on.
+    func probeStore() async throws {
+        do throws(ObjectStoreError) {
+            try await store.probe(chance)
+        } catch {
+            // What is not there yet may be waited for.
+            if error.kind == .unreachable { throw error }
+            throw Failure("store: \(error.detail); penstock doctor says more")
+        }
+    }
+
+    /// A store that has lost what the log knows would begin conversations anew.
+    private func guardStore() async throws {
         switch try await StoreGuard.examine(store, log: log, topicPrefix: settings.topicPrefix) {
         case .usable: return
         case .halfRebuilt:
@@ -53,15 +73,6 @@ extension Composition {
                 "store: it is empty, but the log has up to \(turns) turns; make it again from the log: "
                     + "penstock replay rebuild (or begin afresh with another data: and another bucket)"
             )
-        }
-    }
-
-    /// Before anything is written to a store: it must keep what exactly-once stands on.
-    func probeStore() async throws {
-        do throws(ObjectStoreError) {
-            try await store.probe(chance)
-        } catch {
-            throw Failure("store: \(error.detail); penstock doctor says more")
         }
     }
 }

@@ -46,29 +46,8 @@ struct Composition: Sendable {
         }
         store = try FaultArming.store(Self.store(settings, time: time, chance: chance))
         let topics = Catalog.topics.map { $0.prefixed(settings.topicPrefix) }
-        try await Self.prepare(topics, on: log, time, isStopping)
+        try await Patience.wait(time, isStopping) { [log] in try await log.prepare(topics) }
         sources = SourceNaming(prefix: settings.topicPrefix, log: log.identity)
-    }
-
-    /// Every few seconds again while the log does not answer.
-    private static func prepare(
-        _ topics: [Topic],
-        on log: any EventLog,
-        _ time: TimeSource,
-        _ isStopping: @Sendable () -> Bool
-    ) async throws {
-        while true {
-            do throws(EventLogError) {
-                return try await log.prepare(topics)
-            } catch {
-                guard error.kind == .unavailable, !isStopping() else { throw error }
-                Logger(label: "penstock").warning(
-                    "Waiting for the log",
-                    metadata: [LogKeys.error: error.detail]
-                )
-            }
-            for _ in 0..<10 where !isStopping() { try await time.sleep(.milliseconds(200)) }
-        }
     }
 
     /// The consumer group of that name. Two installations on one Kafka differ in their prefixes.

@@ -43,12 +43,11 @@ enum RunCommand {
         let composition: Composition
         do {
             composition = try await Composition(settings, role: role) { stop.isRaised }
+            try await composition.readyStore(forTurns: roles.contains(.worker)) { stop.isRaised }
         } catch  where stop.isRaised {
-            // It was waiting for the log, and there is nothing to finish.
+            // It was waiting for the log or the store, and there is nothing to finish.
             return 0
         }
-        try await composition.probeStore()
-        if roles.contains(.worker) { try await composition.guardStore() }
         let service = try await Service(composition, roles: roles)
         return try await service.run(until: stop)
     }
