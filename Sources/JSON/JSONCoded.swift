@@ -84,7 +84,10 @@ extension Array: JSONCoded where Element: JSONCoded {
 
     package func write(to writer: inout JSONWriter) {
         writer.beginArray()
-        for element in self { element.write(to: &writer) }
+        // In place: a loop over the array would copy each element.
+        withUnsafeBufferPointer { elements in
+            for index in elements.indices { elements[index].write(to: &writer) }
+        }
         writer.endArray()
     }
 
@@ -120,6 +123,35 @@ extension Dictionary: JSONCoded where Key == String, Value: JSONCoded {
     }
 
     package static var schema: JSONSchema { .map(of: Value.schema) }
+}
+
+/// A value that keeps its JSON from when it was needed first: for what is written more than once.
+package struct JSONKept<Value: JSONCoded & Hashable>: JSONCoded, Hashable {
+    package let value: Value
+    private var bytes: [UInt8]?
+
+    package init(_ value: Value) {
+        self.value = value
+    }
+
+    /// The canonical JSON, which is kept.
+    package mutating func keepJSON() -> [UInt8] {
+        if let bytes { return bytes }
+        let bytes = value.json
+        self.bytes = bytes
+        return bytes
+    }
+
+    package static func == (left: Self, right: Self) -> Bool { left.value == right.value }
+    package func hash(into hasher: inout Hasher) { hasher.combine(value) }
+
+    package init(from reader: inout JSONReader) throws(JSONError) { value = try Value(from: &reader) }
+
+    package func write(to writer: inout JSONWriter) {
+        if let bytes { writer.raw(bytes) } else { value.write(to: &writer) }
+    }
+
+    package static var schema: JSONSchema { Value.schema }
 }
 
 /// A closed set of words; any other is an error.

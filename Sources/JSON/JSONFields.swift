@@ -19,7 +19,9 @@ extension JSONObjectCoded {
 }
 
 /// The members of an object, at most 64.
-package struct JSONFields<Root: Sendable>: Sendable {
+// A class, as its members: a table of structs would be copied, all their references counted, for every member
+// of every object that is written.
+package final class JSONFields<Root: Sendable>: Sendable {
     private let fields: [JSONField<Root>]
     private let title: String
     private let doc: String
@@ -40,20 +42,22 @@ package struct JSONFields<Root: Sendable>: Sendable {
     func read(_ root: inout Root, from reader: inout JSONReader) throws(JSONError) {
         try reader.enter(0x7B, "{")
         var seen: UInt64 = 0
+        var next = 0
         var first = true
         while try reader.hasNext(first: first, closing: 0x7D) {
             first = false
             let name = try reader.stringBytes()
             try reader.expect(0x3A, ":")
-            guard let index = index(of: name, in: reader) else {
+            guard let index = index(of: name, from: next, in: reader) else {
                 try reader.skip()
                 continue
             }
+            next = index + 1
             let bit: UInt64 = 1 << UInt64(index)
             do throws(JSONError) {
                 guard seen & bit == 0 else { throw reader.error("the member is there twice") }
                 seen |= bit
-                try fields[index].read(&root, &reader)
+                try fields[index].read(into: &root, from: &reader)
             } catch {
                 throw error.under(fields[index].name)
             }
@@ -66,18 +70,19 @@ package struct JSONFields<Root: Sendable>: Sendable {
         }
     }
 
-    private func index(of name: StringToken, in reader: JSONReader) -> Int? {
-        switch name {
-        case .plain(let range):
-            let name = reader.bytes[range]
-            return fields.firstIndex { $0.nameBytes.count == name.count && $0.nameBytes.elementsEqual(name) }
-        case .unescaped(let name): return fields.firstIndex { $0.nameBytes == name }
-        }
+    /// Looks first from where it is if the members are in canonical order.
+    private func index(of name: StringToken, from next: Int, in reader: JSONReader) -> Int? {
+        for index in next..<fields.count where fields[index].isNamed(name, in: reader) { return index }
+        return (0..<next).first { fields[$0].isNamed(name, in: reader) }
     }
 
     func write(_ root: Root, to writer: inout JSONWriter) {
         writer.beginObject()
-        for field in fields { field.write(root, &writer) }
+        withUnsafePointer(to: root) { root in
+            fields.withUnsafeBufferPointer { fields in
+                for index in fields.indices { fields[index].write(of: root, to: &writer) }
+            }
+        }
         writer.endObject()
     }
 
@@ -92,42 +97,49 @@ package struct JSONFields<Root: Sendable>: Sendable {
     }
 }
 
-/// One member of an object.
-package struct JSONField<Root: Sendable>: Sendable {
+/// One member of an object; made by `required`, `defaulted` and `optional`.
+// Safe: nothing in it or its subclasses changes.
+package class JSONField<Root: Sendable>: @unchecked Sendable {
     let name: String
-    let nameBytes: [UInt8]
     let doc: String
     let isRequired: Bool
-    let read: @Sendable (inout Root, inout JSONReader) throws(JSONError) -> Void
-    let write: @Sendable (Root, inout JSONWriter) -> Void
-    private let makeSchema: @Sendable () -> JSONSchema
+    /// With its quotes and colon.
+    let prepared: [UInt8]
+    private let nameBytes: [UInt8]
 
-    var schema: JSONSchema { makeSchema() }
-
-    private init(
-        _ name: String,
-        _ doc: String,
-        isRequired: Bool,
-        read: @escaping @Sendable (inout Root, inout JSONReader) throws(JSONError) -> Void,
-        write: @escaping @Sendable (Root, inout JSONWriter) -> Void,
-        schema: @escaping @Sendable () -> JSONSchema
-    ) {
+    fileprivate init(_ name: String, _ doc: String, isRequired: Bool) {
         self.name = name
         self.doc = doc
         self.isRequired = isRequired
-        self.read = read
-        self.write = write
-        makeSchema = schema
         nameBytes = Array(name.utf8)
+        prepared = JSONWriter.prepare(name)
     }
+
+    func isNamed(_ name: StringToken, in reader: JSONReader) -> Bool {
+        switch name {
+        case .plain(let range):
+            range.count == nameBytes.count && reader.bytes[range].elementsEqual(nameBytes)
+        case .unescaped(let name): name == nameBytes
+        }
+    }
+
+    func read(into root: inout Root, from reader: inout JSONReader) throws(JSONError) {
+        preconditionFailure("a member of no kind")
+    }
+
+    func write(of root: UnsafePointer<Root>, to writer: inout JSONWriter) {
+        preconditionFailure("a member of no kind")
+    }
+
+    var schema: JSONSchema { preconditionFailure("a member of no kind") }
 
     /// Must be there.
     package static func required<Value: JSONCoded>(
         _ name: String,
         _ path: any WritableKeyPath<Root, Value> & Sendable,
         _ doc: String
-    ) -> Self {
-        always(name, path, doc, isRequired: true)
+    ) -> JSONField<Root> {
+        JSONValueField(name, path, doc, isRequired: true)
     }
 
     /// May be missing, and then is what `init()` made it; always written.
@@ -135,8 +147,8 @@ package struct JSONField<Root: Sendable>: Sendable {
         _ name: String,
         _ path: any WritableKeyPath<Root, Value> & Sendable,
         _ doc: String
-    ) -> Self {
-        always(name, path, doc, isRequired: false)
+    ) -> JSONField<Root> {
+        JSONValueField(name, path, doc, isRequired: false)
     }
 
     /// May be missing or null, and then is nil; not written when nil.
@@ -144,41 +156,80 @@ package struct JSONField<Root: Sendable>: Sendable {
         _ name: String,
         _ path: any WritableKeyPath<Root, Value?> & Sendable,
         _ doc: String
-    ) -> Self {
-        let prepared = JSONWriter.prepare(name)
-        return Self(
-            name,
-            doc,
-            isRequired: false,
-            read: { root, reader throws(JSONError) in
-                root[keyPath: path] = try reader.takeNull() ? nil : try Value(from: &reader)
-            },
-            write: { root, writer in
-                guard let value = root[keyPath: path] else { return }
-                writer.member(prepared)
-                value.write(to: &writer)
-            },
-            schema: { Value.schema }
-        )
+    ) -> JSONField<Root> {
+        JSONOptionalField(name, path, doc)
+    }
+}
+
+// Safe: as its superclass.
+private final class JSONValueField<Root: Sendable, Value: JSONCoded>: JSONField<Root>, @unchecked Sendable {
+    private let place: JSONPlace<Root, Value>
+
+    init(_ name: String, _ path: WritableKeyPath<Root, Value>, _ doc: String, isRequired: Bool) {
+        place = JSONPlace(path)
+        super.init(name, doc, isRequired: isRequired)
     }
 
-    private static func always<Value: JSONCoded>(
-        _ name: String,
-        _ path: any WritableKeyPath<Root, Value> & Sendable,
-        _ doc: String,
-        isRequired: Bool
-    ) -> Self {
-        let prepared = JSONWriter.prepare(name)
-        return Self(
-            name,
-            doc,
-            isRequired: isRequired,
-            read: { root, reader throws(JSONError) in root[keyPath: path] = try Value(from: &reader) },
-            write: { root, writer in
-                writer.member(prepared)
-                root[keyPath: path].write(to: &writer)
-            },
-            schema: { Value.schema }
-        )
+    override func read(into root: inout Root, from reader: inout JSONReader) throws(JSONError) {
+        place.set(try Value(from: &reader), in: &root)
+    }
+
+    override func write(of root: UnsafePointer<Root>, to writer: inout JSONWriter) {
+        writer.member(prepared)
+        place.with(root) { $0.pointee.write(to: &writer) }
+    }
+
+    override var schema: JSONSchema { Value.schema }
+}
+
+// Safe: as its superclass.
+private final class JSONOptionalField<Root: Sendable, Value: JSONCoded>: JSONField<Root>,
+    @unchecked Sendable
+{
+    private let place: JSONPlace<Root, Value?>
+
+    init(_ name: String, _ path: WritableKeyPath<Root, Value?>, _ doc: String) {
+        place = JSONPlace(path)
+        super.init(name, doc, isRequired: false)
+    }
+
+    override func read(into root: inout Root, from reader: inout JSONReader) throws(JSONError) {
+        place.set(try reader.takeNull() ? nil : try Value(from: &reader), in: &root)
+    }
+
+    override func write(of root: UnsafePointer<Root>, to writer: inout JSONWriter) {
+        place.with(root) { value in
+            guard let value = value.pointee else { return }
+            writer.member(prepared)
+            value.write(to: &writer)
+        }
+    }
+
+    override var schema: JSONSchema { Value.schema }
+}
+
+/// Where a member lies in its struct: following a key path costs as much as writing most members.
+private struct JSONPlace<Root, Value> {
+    private let path: WritableKeyPath<Root, Value>
+    /// Nil for what is computed.
+    private let offset: Int?
+
+    init(_ path: WritableKeyPath<Root, Value>) {
+        self.path = path
+        offset = MemoryLayout<Root>.offset(of: path)
+    }
+
+    @inline(__always)
+    func with(_ root: UnsafePointer<Root>, _ body: (UnsafePointer<Value>) -> Void) {
+        guard let offset else { return withUnsafePointer(to: root.pointee[keyPath: path], body) }
+        body((UnsafeRawPointer(root) + offset).assumingMemoryBound(to: Value.self))
+    }
+
+    @inline(__always)
+    func set(_ value: Value, in root: inout Root) {
+        guard let offset else { return root[keyPath: path] = value }
+        withUnsafeMutablePointer(to: &root) { root in
+            (UnsafeMutableRawPointer(root) + offset).assumingMemoryBound(to: Value.self).pointee = value
+        }
     }
 }

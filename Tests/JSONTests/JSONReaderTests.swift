@@ -76,6 +76,48 @@ struct JSONReaderTests {
         #expect(String(decoding: sample.json, as: UTF8.self) == #"{"count":7,"id":"a","note":"n"}"#)
     }
 
+    /// Small members beside large ones, one of them computed.
+    struct Mixed: JSONObjectCoded, Hashable {
+        var flag = false
+        var tail: [Sample] = []
+        var number = 0.5
+        var word: String?
+        private var hidden = 1
+        var shown: Int {
+            get { hidden * 2 }
+            set { hidden = newValue / 2 }
+        }
+
+        static let fields = JSONFields<Mixed>(
+            title: "Mixed",
+            doc: "Members of many sizes.",
+            [
+                .required("flag", \.flag, "A bit."),
+                .required("tail", \.tail, "Objects."),
+                .defaulted("number", \.number, "A number."),
+                .optional("word", \.word, "A word."),
+                .required("shown", \.shown, "Not stored as it is."),
+            ]
+        )
+    }
+
+    @Test("members are read and written where they lie, computed ones by their path")
+    func places() throws {
+        let tail = #"[{"count":1,"id":"a"},{"count":2,"id":"b","note":"n"}]"#
+        let text = #"{"flag":true,"number":1.5,"shown":8,"tail":\#(tail)}"#
+
+        var mixed = try Mixed(json: Array(text.utf8))
+
+        #expect(mixed.flag && mixed.number == 1.5 && mixed.shown == 8 && mixed.word == nil)
+        #expect(mixed.tail.map(\.id) == ["a", "b"] && mixed.tail.map(\.note) == [nil, "n"])
+        #expect(String(decoding: mixed.json, as: UTF8.self) == text)
+        mixed.word = "w"
+        #expect(try Mixed(json: mixed.json) == mixed)
+        var kept = JSONKept(mixed)
+        #expect(kept.keepJSON() == mixed.json && kept.json == mixed.json)
+        #expect(kept == JSONKept(mixed) && kept != JSONKept(Mixed()))
+    }
+
     @Test("an error names the member")
     func path() throws {
         let missing = #expect(throws: JSONError.self) { try Sample(json: Array("{}".utf8)) }
