@@ -35,6 +35,8 @@ package final class HeadCache: Sendable {
     }
 
     package func insert(_ slot: Slot, for conversation: String, under assignment: Assignment) {
+        var slot = slot
+        slot.forgetJSON()
         state.withLock { state in
             state.order += 1
             state.entries[conversation] = Entry(

@@ -19,7 +19,7 @@ package struct Slot: JSONObjectCoded, Hashable {
     package var previous: String?
     /// The turn that this conversation begins from, for the first slot of a fork.
     package var forkedFrom: TurnReference?
-    package var state = ConversationState()
+    private var keptState = JSONKept(ConversationState())
     package var stateHash = ""
     package var outbox: [OutboxRecord] = []
     /// Random, one for each try to seal: tells a lost response from a rival.
@@ -41,7 +41,7 @@ package struct Slot: JSONObjectCoded, Hashable {
             .required("positions", \.positions, "The highest offset applied, by source partition."),
             .optional("previous", \.previous, "Hash of the state before."),
             .optional("forked_from", \.forkedFrom, "The turn of another conversation that this begins from."),
-            .required("state", \.state, "The state it left."),
+            .required("state", \.keptState, "The state it left."),
             .required("state_hash", \.stateHash, "SHA-256 of the state, canonical JSON, hex."),
             .required("outbox", \.outbox, "What it has to say."),
             .required("put_id", \.putID, "Random, one for each try to create this object."),
@@ -54,6 +54,17 @@ package struct Slot: JSONObjectCoded, Hashable {
 }
 
 extension Slot {
+    package var state: ConversationState {
+        get { keptState.value }
+        set { keptState = JSONKept(newValue) }
+    }
+
+    /// Sets the state's hash; its JSON is kept for the slot's own, until `forgetJSON`.
+    package mutating func hashState() { stateHash = SHA256.hex(keptState.keepJSON()) }
+
+    /// For a slot that stays in memory.
+    package mutating func forgetJSON() { keptState = JSONKept(state) }
+
     /// As this version would have written it.
     var upcast: Slot {
         var slot = self

@@ -65,7 +65,7 @@ package struct SlotBuilder: Sendable {
         var slot = slot
         slot.outcome = outcome
         slot.state = state
-        slot.stateHash = state.hash
+        slot.hashState()
         var record = TurnRecord()
         record.conversation = event.partitionkey
         record.turn = state.turn
