@@ -96,6 +96,7 @@ let package = Package(
         debian("CZstd", pkgConfig: "libzstd", package: "libzstd-dev"),
 
         // Tests.
+        library("KafkaTesting", path: "Tests/KafkaTesting"),
         library("PipelineTesting", "Crypto", "JSON", "Pipeline", "Telemetry", "Topics"),
         tests("AdaptersTests", "Adapters", "Crypto", "JSON", "Pipeline", "PipelineTesting", "Topics"),
         tests(
@@ -105,10 +106,12 @@ let package = Package(
             "EmbeddedLog",
             "JSON",
             "KafkaLog",
+            "KafkaTesting",
             "PenstockTool",
             "Pipeline",
             "PipelineTesting",
-            "Topics"
+            "Topics",
+            exclude: ["cut_off.py"]
         ),
         tests("CompressionTests", "Compression"),
         tests("CryptoTests", "Crypto"),
@@ -136,7 +139,7 @@ let package = Package(
             "Topics"
         ),
         tests("JSONTests", "JSON"),
-        tests("KafkaLogTests", "JSON", "KafkaLog", "Pipeline", "PipelineTesting", "Topics"),
+        tests("KafkaLogTests", "JSON", "KafkaLog", "KafkaTesting", "Pipeline", "PipelineTesting", "Topics"),
         tests("LinuxSandboxTests", "LinuxSandbox", "Pipeline", "PipelineTesting"),
         tests("NetworkTests", "Network"),
         tests(

@@ -145,6 +145,8 @@ extension KafkaAdmin {
             if code == RD_KAFKA_RESP_ERR_NO_ERROR, bad == nil { return elements.map(\.offset) }
             // A call that got no answer leaves the places as they were, without a code of their own.
             let worst = code == RD_KAFKA_RESP_ERR_NO_ERROR ? bad?.code ?? code : code
+            // A leader that is gone without a word: librdkafka may take it for the leader for minutes.
+            if code == RD_KAFKA_RESP_ERR__TIMED_OUT { try refreshLeaders(of: places, by: handle) }
             // A leader that is new: librdkafka asks for it by itself meanwhile.
             guard isMoving(worst) || isMoving(code), attempt < 30 else {
                 throw KafkaError.error(
@@ -153,6 +155,22 @@ extension KafkaAdmin {
                 )
             }
             usleep(100_000)
+        }
+    }
+
+    /// Asks who leads the partitions of these topics, whatever is believed by now.
+    static func refreshLeaders(of places: [TopicPartition], by handle: KafkaHandle) throws(EventLogError) {
+        for name in Set(places.map(\.topic)).sorted() {
+            guard let topic = rd_kafka_topic_new(handle.pointer, name, nil) else {
+                throw KafkaError.error(rd_kafka_last_error(), "topic \(name)")
+            }
+            defer { rd_kafka_topic_destroy(topic) }
+            var metadata: UnsafePointer<rd_kafka_metadata>?
+            let code = rd_kafka_metadata(handle.pointer, 0, topic, &metadata, timeoutMilliseconds)
+            guard code == RD_KAFKA_RESP_ERR_NO_ERROR, let metadata else {
+                throw KafkaError.error(code, "leaders of \(name)")
+            }
+            rd_kafka_metadata_destroy(metadata)
         }
     }
 

@@ -11,7 +11,8 @@ final class KafkaConsumer: LogConsumer {
     /// Right after a commit the coordinator still writes its markers, and refuses for 10 ms and more what
     /// comes too soon. A broker that is slow is given longer.
     private static let spacings = Duration.milliseconds(4)...(.milliseconds(15))
-    private static let patience: Duration = .seconds(60)
+    /// Without a commit for so long, another start is the better chance.
+    private static let patience: Duration = .seconds(30)
 
     struct State {
         var holdings: [TopicPartition: Holding] = [:]

@@ -436,6 +436,8 @@ extension MemberLoop {
     }
 
     private func starts(of places: [TopicPartition]) throws(EventLogError) -> [Start] {
+        // The stay often begins because a broker is gone, which this client may still take for a leader.
+        try KafkaAdmin.refreshLeaders(of: places, by: handle)
         let committed = try Self.committed(places, by: handle, group: consumer.membership.group)
         let firsts = try KafkaAdmin.offsets(places, time: -2, by: handle)
         let ends = try KafkaAdmin.offsets(places, time: -1, by: handle)

@@ -11,10 +11,10 @@ enum ChaosEngine: Sendable, Hashable {
 
     /// Brokers named by `PENSTOCK_TEST_KAFKA`.
     static func kafka(_ membership: KafkaSettings.Membership) -> ChaosEngine? {
-        bootstrap.map { .kafka(bootstrap: $0, membership) }
+        sharedBootstrap.map { .kafka(bootstrap: $0, membership) }
     }
 
-    private static let bootstrap: String? = {
+    private static let sharedBootstrap: String? = {
         guard let servers = ProcessInfo.processInfo.environment["PENSTOCK_TEST_KAFKA"], !servers.isEmpty
         else {
             print("NOT CHECKED: chaos on Kafka: PENSTOCK_TEST_KAFKA names no broker")
@@ -31,7 +31,15 @@ enum ChaosEngine: Sendable, Hashable {
         }
     }
 
-    var isKafka: Bool { self != .embedded }
+    var isKafka: Bool { bootstrap != nil }
+
+    /// The brokers.
+    var bootstrap: String? {
+        switch self {
+        case .embedded: nil
+        case .kafka(let bootstrap, _): bootstrap
+        }
+    }
 
     var name: String {
         switch self {

@@ -120,9 +120,13 @@ extension ChaosWorld {
         var store = ""
     }
 
-    func worker(_ faults: Faults = Faults()) throws -> ChaosProcess {
+    /// `through`: a program and its first words, which starts the worker with the words that follow.
+    func worker(_ faults: Faults = Faults(), through wrapper: [String] = []) throws -> ChaosProcess {
+        let words = ["worker", "--config", "\(folder)/penstock.yaml", "--log-level", "info"]
+        let command = wrapper + [ChaosProcess.executable] + words
         let process = try ChaosProcess(
-            ["worker", "--config", "\(folder)/penstock.yaml", "--log-level", "info"],
+            Array(command.dropFirst()),
+            executable: command[0],
             environment: [
                 "PATH": "/usr/bin:/bin", "PENSTOCK_FAULT": faults.fault,
                 "PENSTOCK_FAULT_FOLDER": "\(folder)/faults", "PENSTOCK_BREAK": faults.breakage,
@@ -210,9 +214,10 @@ extension ChaosWorld {
     func feed(_ events: [InboundEvent]) async throws {
         for start in stride(from: 0, to: events.count, by: 500) {
             let part = events[start..<min(start + 500, events.count)]
-            let positions = try await log.append(
-                part.map { $0.record(topic: prefix + EventsTopic.topic.name) }
-            )
+            // As a platform would, again and again; what is stored twice is one event all the same.
+            let positions = try await patiently {
+                try await log.append(part.map { $0.record(topic: prefix + EventsTopic.topic.name) })
+            }
             lock.withLock { self.events += positions }
             try await waitUntilVisible(positions)
         }

@@ -1,11 +1,12 @@
 import Foundation
 import KafkaLog
+import KafkaTesting
 import Pipeline
 import Synchronization
 import Testing
 import Topics
 
-@Suite("A broker that is not there, dies, or stops answering", .enabled(if: OwnBroker.home != nil))
+@Suite("A broker that is not there, dies, or stops answering", .enabled(if: OwnBrokers.home != nil))
 struct BrokerDownTests {
     /// Again for as long as the log is not available, a minute at most.
     private func stubbornly<Value>(_ body: () async throws -> Value) async throws -> Value {
@@ -35,7 +36,7 @@ struct BrokerDownTests {
 
     @Test("what is lost comes back by itself; nothing is lost or doubled")
     func comesAndGoes() async throws {
-        let broker = try OwnBroker(try #require(OwnBroker.home))
+        let broker = try OwnBrokers(try #require(OwnBrokers.home))
         defer { broker.end() }
         let settings = KafkaSettings(
             bootstrap: broker.bootstrap,
@@ -110,10 +111,10 @@ struct BrokerDownTests {
 
     /// Stops the broker once, just before a commit.
     private final class Freeze: Sendable {
-        private let broker: OwnBroker
+        private let broker: OwnBrokers
         private let state = Mutex<(isArmed: Bool, hasStruck: Bool)>((false, false))
 
-        init(_ broker: OwnBroker) {
+        init(_ broker: OwnBrokers) {
             self.broker = broker
         }
 

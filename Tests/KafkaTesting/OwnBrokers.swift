@@ -1,56 +1,69 @@
 import Foundation
 
-/// A broker of a test's own, to be stopped and killed: made by the `start` of `PENSTOCK_TEST_KAFKA_HOME`.
-final class OwnBroker: Sendable {
-    static let home: String? = {
+/// Brokers of a test's own, to be stopped and killed: made by the `start` of `PENSTOCK_TEST_KAFKA_HOME`. Its
+/// calls block until what they ask for is so.
+package final class OwnBrokers: Sendable {
+    package static let home: String? = {
         guard let home = ProcessInfo.processInfo.environment["PENSTOCK_TEST_KAFKA_HOME"], !home.isEmpty else {
-            print("NOT CHECKED: a broker that stops: PENSTOCK_TEST_KAFKA_HOME names no Apache Kafka")
+            print("NOT CHECKED: brokers that stop: PENSTOCK_TEST_KAFKA_HOME names no Apache Kafka")
             return nil
         }
         return home
     }()
 
-    struct Failure: Error {
-        let detail: String
+    package struct Failure: Error {
+        package let detail: String
     }
 
+    /// Missed soon after a crash, and what a killed worker leaves open is soon ended.
+    private static let settings = [
+        "broker.session.timeout.ms=3000", "broker.heartbeat.interval.ms=500",
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms=1000",
+    ]
+
+    package let count: Int
     private let home: String
     private let folder: String
     private let port: UInt16
 
-    var bootstrap: String { "127.0.0.1:\(port)" }
+    package var bootstrap: String {
+        (0..<count).map { "127.0.0.1:\(Int(port) + $0)" }.joined(separator: ",")
+    }
 
-    init(_ home: String) throws {
+    /// One broker, or three that hold every record three times and take it when two have it.
+    package init(_ home: String, count: Int = 1) throws {
+        self.count = count
         self.home = home
         folder = FileManager.default.temporaryDirectory.appending(path: "kafka-\(UUID().uuidString)").path
-        // The broker's own and its controller's, ten above.
+        // The brokers' own and their controllers', ten above.
+        let offsets = (0..<UInt16(count)).flatMap { [$0, $0 + 10] }
         guard
             let port = (0..<200).lazy.map({ _ in UInt16.random(in: 20_000...31_000) }).first(where: { port in
-                Self.isFree(port) && Self.isFree(port + 10)
+                offsets.allSatisfy { Self.isFree(port + $0) }
             })
         else { throw Failure(detail: "no free ports") }
         self.port = port
     }
 
-    func end() {
+    package func end() {
         // What stays behind is in the temporary folder.
         try? run("stop", [folder, "--kill"])
         try? FileManager.default.removeItem(atPath: folder)
         try? FileManager.default.removeItem(atPath: "\(folder).log")
     }
 
-    func start() throws {
-        // Back soon after a crash.
-        try run(
-            "start",
-            [folder, "\(port)", "1", "broker.session.timeout.ms=3000", "broker.heartbeat.interval.ms=500"]
-        )
+    /// Those that do not run, with the data that they had.
+    package func start() throws {
+        try run("start", [folder, "\(port)", "\(count)"] + Self.settings)
     }
 
-    func kill() throws { try run("stop", [folder, "--kill"]) }
+    package func kill(_ number: Int = 0) throws { try run("stop", [folder, "\(number)", "--kill"]) }
 
-    /// SIGSTOP or SIGCONT: it neither answers nor closes its connections.
-    func signal(_ number: CInt) throws {
+    /// In order: its partitions are led by others before it goes.
+    package func stop(_ number: Int = 0) throws { try run("stop", [folder, "\(number)"]) }
+
+    /// SIGSTOP or SIGCONT for the first: it neither answers nor closes its connections.
+    package func signal(_ number: CInt) throws {
         let text = try String(contentsOfFile: "\(folder)/0/pid", encoding: .utf8)
         guard let pid = pid_t(text.filter(\.isNumber)) else { throw Failure(detail: "no pid: \(text)") }
         Glibc.kill(pid, number)

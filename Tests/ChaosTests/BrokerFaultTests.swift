@@ -1,0 +1,102 @@
+#if FAULT_POINTS
+    import Foundation
+    import KafkaLog
+    import KafkaTesting
+    import PipelineTesting
+    import Testing
+
+    /// Three brokers, of which some stop or are killed while workers are at work and events arrive.
+    @Suite("Chaos: brokers that go and come back", .enabled(if: OwnBrokers.home != nil))
+    struct BrokerFaultTests {
+        private enum Fault: String, CaseIterable {
+            case stopped
+            case killed
+            /// Nothing can be written, and nobody decides who leads.
+            case twoKilled
+        }
+
+        private static let eventsPerRound = 96
+        /// In a long run one for each 500 turns that it asks for: a round takes a broker's start and end.
+        private static let rounds = max(
+            Fault.allCases.count,
+            (ProcessInfo.processInfo.environment["CHAOS_TURNS"].flatMap(Int.init) ?? 0) / 500
+        )
+
+        @Test("every event is answered once, in order, whichever broker goes")
+        func brokers() async throws {
+            let seed = Chance.seed
+            let brokers = try OwnBrokers(try #require(OwnBrokers.home), count: 3)
+            defer { brokers.end() }
+            try await ChaosWait.blocking { try brokers.start() }
+            let engine = ChaosEngine.kafka(bootstrap: brokers.bootstrap, .static)
+            try await ChaosPlaces.busy.run(engine, isFresh: true) { world in
+                let load = ChaosLoad(
+                    ids: (0..<24).map { "broker\($0)" },
+                    events: Self.rounds * Self.eventsPerRound / 24,
+                    countingEvery: 4
+                )
+                let start = ContinuousClock.now
+                do {
+                    try await run(load, in: world, brokers, seed: seed)
+                } catch {
+                    throw ChaosFailure("SEED=\(seed) \(error)")
+                }
+                let check = try await ChaosCheck.settled(load, in: world)
+                print(
+                    "chaos of three brokers: SEED=\(seed), \(check.turnCount) turns in \(Self.rounds) rounds,",
+                    "\(ContinuousClock.now - start), \(check.problems.count) problems"
+                )
+
+                #expect(check.problems.isEmpty, "SEED=\(seed)\n\(check.summary)")
+                #expect(check.turnCount == load.eventCount, "SEED=\(seed)")
+            }
+        }
+
+        private func run(
+            _ load: ChaosLoad,
+            in world: ChaosWorld,
+            _ brokers: OwnBrokers,
+            seed: UInt64
+        ) async throws {
+            var chance = Chance(seed: seed)
+            let workers = try (0..<2).map { _ in try world.worker() }
+            let events = load.interleaved
+            for round in 0..<Self.rounds {
+                let fault = Fault.allCases[round % Fault.allCases.count]
+                let number = Int.random(in: 0..<brokers.count, using: &chance)
+                let pause = Int.random(in: 0...1_500, using: &chance)
+                let part = events[round * Self.eventsPerRound..<(round + 1) * Self.eventsPerRound]
+                let half = part.count / 2
+                try await world.feed(Array(part.prefix(half)))
+                async let fed: Void = world.feed(Array(part.dropFirst(half)))
+                try await Task.sleep(for: .milliseconds(pause))
+                let began = ContinuousClock.now
+                try await strike(fault, number, brokers)
+                if fault != .twoKilled {
+                    // The two that are left are enough.
+                    try await fed
+                    try await world.waitUntilDone()
+                }
+                let took = ContinuousClock.now - began
+                try await ChaosWait.blocking { try brokers.start() }
+                try await fed
+                try await world.waitUntilDone()
+                print("chaos of three brokers: SEED=\(seed): \(fault) \(number), done after \(took)")
+            }
+            for worker in workers { try await world.stop(worker) }
+        }
+
+        private func strike(_ fault: Fault, _ number: Int, _ brokers: OwnBrokers) async throws {
+            try await ChaosWait.blocking {
+                switch fault {
+                case .stopped: try brokers.stop(number)
+                case .killed: try brokers.kill(number)
+                case .twoKilled:
+                    try brokers.kill(number)
+                    try brokers.kill((number + 1) % brokers.count)
+                }
+            }
+            if fault == .twoKilled { try await Task.sleep(for: .seconds(5)) }
+        }
+    }
+#endif
