@@ -4,6 +4,7 @@
 // compiler refuses to mix them. What only _GNU_SOURCE declares is declared by hand below.
 #pragma once
 #include <fcntl.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>

@@ -106,7 +106,10 @@ struct BenchWorld: Sendable {
             ),
             stage: stage,
             settings: Runner.Settings(
-                limits: Dispatch.Limits(inFlightMax: load.inFlight, queuedBytesMax: 256 << 20),
+                limits: Dispatch.Limits(
+                    inFlightMax: load.inFlight,
+                    queuedBytesMax: Settings().queuedBytesMax
+                ),
                 stopWithin: .seconds(10),
                 revokeWithin: .seconds(2)
             ),
@@ -152,9 +155,21 @@ struct BenchWorld: Sendable {
             for number in 0..<load.turns {
                 if number >= 512 { try await group.next() }
                 let record = try event(number, of: number % load.conversations).record(topic: topic)
-                group.addTask { [log] in _ = try await log.append([record]) }
+                group.addTask { try await self.append(record) }
             }
             try await group.waitForAll()
+        }
+    }
+
+    /// Again when the log cannot say whether it has it, as ingress is asked to by its callers.
+    private func append(_ record: NewRecord) async throws(EventLogError) {
+        for attempt in 1... {
+            do {
+                _ = try await log.append([record])
+                return
+            } catch {
+                guard error.kind == .unavailable, attempt < 5 else { throw error }
+            }
         }
     }
 }

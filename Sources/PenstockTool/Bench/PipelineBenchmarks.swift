@@ -144,7 +144,11 @@ enum PipelineBenchmarks {
         let milliseconds = try invocation.integer("wait-ms", in: 1...60_000, default: 50)
         let floor = try await turns(load, invocation)
         load.modelWait = .milliseconds(milliseconds)
-        let rate = try await turns(load, invocation)
+        let (world, _) = try await world(invocation)
+        try await world.produce(load)
+        let before = BenchMemory.begin()
+        let rate = try await world.turns(load, group: "turns")
+        await world.close()
         report(
             Finding(
                 name: "wait",
@@ -153,7 +157,7 @@ enum PipelineBenchmarks {
                 unit: "turns/s",
                 runs: load.turns
             ),
-            more: [("peak_memory_mib", peakMemory())],
+            more: [("memory_before_mib", before), ("peak_memory_mib", BenchMemory.peak)],
             invocation
         )
         return 0
@@ -178,13 +182,6 @@ enum PipelineBenchmarks {
             invocation
         )
         return 0
-    }
-
-    /// The most this process has had in memory so far, MiB.
-    private static func peakMemory() -> Double {
-        var usage = rusage()
-        getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
-        return Double(usage.ru_maxrss) / 1_024
     }
 }
 

@@ -3,12 +3,46 @@ import Telemetry
 import Topics
 
 extension TurnRun {
-    mutating func execute(turn: Int64, attempt: Int) async throws(TurnFailure) -> TurnProtocol.Observation {
-        let before = head?.state ?? ConversationState(conversation: event.partitionkey)
+    /// What a turn's agent works on. Not a value, because tasks that wait would hold copies of it.
+    // For one task at a time: who hands it on waits until the other has ended.
+    private final class Work: @unchecked Sendable {
+        var draft: TurnDraft
+        var steps: StepRecorder
+        var files: TurnWorkspace
+
+        init(draft: TurnDraft, steps: StepRecorder, files: TurnWorkspace) {
+            self.draft = draft
+            self.steps = steps
+            self.files = files
+        }
+    }
+
+    func execute(turn: Int64, attempt: Int) async throws(TurnFailure) -> TurnProtocol.Observation {
         let isForAgent = stage.agent.answers(event)
-        var draft = TurnDraft(state: before, event: event, isForAgent: isForAgent)
+        let work = work(turn: turn, attempt: attempt, isForAgent: isForAgent)
+        mayBeJournaled = true
+        if isForAgent { stage.live.publish(.started(eventID: event.id), to: event.partitionkey) }
+        do throws(TurnFailure) {
+            defer { workspace = work.files }
+            if isForAgent { try await answer(work) }
+            try await prepareSealing(work, outcome: isForAgent ? .answered : .noted)
+            return .executed
+        } catch {
+            stage.live.publish(.failed, to: event.partitionkey)
+            lastFailure = error
+            switch error.kind {
+            case .transient: return .failed(.transient)
+            case .throttled: return .failed(.throttled)
+            case .permanent, .unreadable: return .failed(.permanent)
+            case .store, .abandoned: throw error
+            }
+        }
+    }
+
+    private func work(turn: Int64, attempt: Int, isForAgent: Bool) -> Work {
+        let before = head?.state ?? ConversationState(conversation: event.partitionkey)
         let assignment = assignment
-        var steps = StepRecorder(
+        let steps = StepRecorder(
             store: stage.store,
             keys: keys,
             turn: turn,
@@ -25,62 +59,40 @@ extension TurnRun {
                 folders: stage.folders
             )
         files.tree = before.workspace
-        mayBeJournaled = true
-        if isForAgent { stage.live.publish(.started(eventID: event.id), to: event.partitionkey) }
-        do throws(TurnFailure) {
-            if isForAgent { try await answer(&draft, &steps, &files) }
-            workspace = files
-            draft.state.workspace = files.tree
-            sealing = try await slot(draft, steps: steps.steps, outcome: isForAgent ? .answered : .noted)
-            return .executed
-        } catch {
-            workspace = files
-            stage.live.publish(.failed, to: event.partitionkey)
-            lastFailure = error
-            switch error.kind {
-            case .transient: return .failed(.transient)
-            case .throttled: return .failed(.throttled)
-            case .permanent, .unreadable: return .failed(.permanent)
-            case .store, .abandoned: throw error
-            }
-        }
+        return Work(
+            draft: TurnDraft(state: before, event: event, isForAgent: isForAgent),
+            steps: steps,
+            files: files
+        )
+    }
+
+    private func prepareSealing(_ work: Work, outcome: TurnOutcome) async throws(TurnFailure) {
+        work.draft.state.workspace = work.files.tree
+        sealing = try await slot(work.draft, steps: work.steps.steps, outcome: outcome)
     }
 
     /// The agent's answer within its deadline.
-    private func answer(
-        _ draft: inout TurnDraft,
-        _ steps: inout StepRecorder,
-        _ files: inout TurnWorkspace
-    ) async throws(TurnFailure) {
+    private func answer(_ work: Work) async throws(TurnFailure) {
         let key = event.partitionkey
         let live = stage.live
-        let seed = (draft, steps, files)
         let agent = stage.agent
-        let (result, isLate) = await Deadline.run(agent.settings.turnDeadline, time: stage.time) {
-            () async -> Result<(TurnDraft, StepRecorder, TurnWorkspace), AgentStop> in
-            var (draft, steps, files) = seed
+        let (failure, isLate) = await Deadline.run(agent.settings.turnDeadline, time: stage.time) {
+            () async -> TurnFailure? in
             do throws(TurnFailure) {
-                try await agent.answer(&draft, steps: &steps, workspace: &files) { live.publish($0, to: key) }
-                return .success((draft, steps, files))
+                try await agent.answer(&work.draft, steps: &work.steps, workspace: &work.files) {
+                    live.publish($0, to: key)
+                }
+                return nil
             } catch {
-                return .failure(AgentStop(failure: error, files: files))
+                return error
             }
         }
-        switch result {
-        case .success(let done): (draft, steps, files) = done
-        case .failure(let stop):
-            files = stop.files
-            guard isLate, !Task.isCancelled else { throw stop.failure }
-            throw TurnFailure(.transient, "the turn took more than \(agent.settings.turnDeadline)")
-        }
+        guard let failure else { return }
+        guard isLate, !Task.isCancelled else { throw failure }
+        throw TurnFailure(.transient, "the turn took more than \(agent.settings.turnDeadline)")
     }
 
-    private struct AgentStop: Error {
-        let failure: TurnFailure
-        let files: TurnWorkspace
-    }
-
-    private mutating func slot(
+    private func slot(
         _ draft: TurnDraft,
         steps: [TurnStep],
         outcome: TurnOutcome

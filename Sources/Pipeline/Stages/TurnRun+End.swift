@@ -4,7 +4,7 @@ import Topics
 extension TurnRun {
     /// The store does not answer: the conversation waits, and with it its partition's position; late, not
     /// lost.
-    mutating func park(_ failure: TurnFailure) async throws(TurnFailure) {
+    func park(_ failure: TurnFailure) async throws(TurnFailure) {
         stage.metrics.parked.increment()
         stage.logger.warning("Turn waits for the store", metadata: [LogKeys.error: failure.detail])
         try await pause(.seconds(1))
@@ -30,7 +30,7 @@ extension TurnRun {
         }
     }
 
-    mutating func conclude(_ finish: TurnProtocol.Finish) async -> [NewRecord] {
+    func conclude(_ finish: TurnProtocol.Finish) async -> [NewRecord] {
         let key = event.partitionkey
         switch finish {
         case .emitOwn:
@@ -57,7 +57,7 @@ extension TurnRun {
         }
     }
 
-    mutating func release(keeping isKept: Bool) async {
+    func release(keeping isKept: Bool) async {
         stage.live.publish(.finished, to: event.partitionkey)
         await workspace?.close(keeping: isKept)
         workspace = nil

@@ -1,8 +1,9 @@
 import Telemetry
 import Topics
 
-/// One event on its way through the protocol.
-struct TurnRun {
+/// One event on its way through the protocol. For one task. Not a value: what a suspended task holds on its
+/// stack costs memory for each of the many turns that wait.
+final class TurnRun {
     let event: InboundEvent
     let record: LogRecord
     let assignment: Assignment
@@ -40,7 +41,7 @@ struct TurnRun {
     }
 
     /// Nil when the assignment ended and nothing of this may be kept.
-    mutating func finish() async throws(TurnFailure) -> [NewRecord]? {
+    func finish() async throws(TurnFailure) -> [NewRecord]? {
         var action = machine.first
         while true {
             guard assignment.isAlive, !Task.isCancelled else {
@@ -68,23 +69,14 @@ struct TurnRun {
         }
     }
 
-    private mutating func perform(_ action: TurnProtocol.Action) async throws(TurnFailure)
+    private func perform(_ action: TurnProtocol.Action) async throws(TurnFailure)
         -> TurnProtocol.Observation
     {
         switch action {
         case .load:
-            await stage.faults.reach(.loadBefore)
-            head = try await loadHead()
-            await stage.faults.reach(.loadAfter)
-            return .loaded(head.map(seen(asHead:)))
+            return try await load()
         case .read(let turn):
-            met =
-                turn == head?.state.turn
-                ? head
-                : try await readable { () async throws(TurnFailure) in
-                    try await stage.store.slot(turn, of: keys)
-                }
-            return .read(met.map(seen(asMet:)))
+            return try await read(turn)
         case .countAttempt(let turn):
             let most = stage.agent.settings.attemptsMax
             await stage.faults.reach(.attemptBefore)
@@ -106,18 +98,49 @@ struct TurnRun {
             try await backOff(failures: failures, throttled: throttled)
             return .waited
         case .giveUp(let turn, let reason, let attempts):
-            sealing = await deadSlot(turn: turn, reason: reason, attempts: attempts)
-            return .executed
+            return await prepareGivingUp(turn: turn, reason: reason, attempts: attempts)
         case .seal:
-            guard let slot = sealing else { preconditionFailure("nothing to seal") }
-            await stage.faults.reach(.sealBefore)
-            let isSealed = try await stage.store.seal(slot, in: keys)
-            await stage.faults.reach(.sealAfter)
-            if isSealed { return .sealed }
-            stage.heads.remove(event.partitionkey)
-            return .taken
+            return try await seal()
         case .finish: preconditionFailure("finish is not performed")
         }
+    }
+
+    // Each with what it needs on the stack while it runs, and no longer.
+
+    private func load() async throws(TurnFailure) -> TurnProtocol.Observation {
+        await stage.faults.reach(.loadBefore)
+        head = try await loadHead()
+        await stage.faults.reach(.loadAfter)
+        return .loaded(head.map(seen(asHead:)))
+    }
+
+    private func read(_ turn: Int64) async throws(TurnFailure) -> TurnProtocol.Observation {
+        met =
+            turn == head?.state.turn
+            ? head
+            : try await readable { () async throws(TurnFailure) in
+                try await stage.store.slot(turn, of: keys)
+            }
+        return .read(met.map(seen(asMet:)))
+    }
+
+    private func prepareGivingUp(
+        turn: Int64,
+        reason: TurnProtocol.GiveUp,
+        attempts: Int
+    ) async -> TurnProtocol.Observation {
+        sealing = await deadSlot(turn: turn, reason: reason, attempts: attempts)
+        return .executed
+    }
+
+    private func seal() async throws(TurnFailure) -> TurnProtocol.Observation {
+        guard let slot = sealing else { preconditionFailure("nothing to seal") }
+        await stage.faults.reach(.sealBefore)
+        let isSealed = try await stage.store.seal(slot, in: keys)
+        await stage.faults.reach(.sealAfter)
+        if isSealed { return .sealed }
+        stage.heads.remove(event.partitionkey)
+        return .taken
     }
 
     private func loadHead() async throws(TurnFailure) -> Slot? {

@@ -4,7 +4,7 @@ import Topics
 
 /// Takes one event to its turn: runs the protocol of `TurnProtocol` against the store, and the agent in
 /// between.
-package struct TurnStage: RecordStage {
+package final class TurnStage: RecordStage {
     let agent: Agent
     let store: TurnStore
     let folders: any WorkspaceFolders
@@ -46,9 +46,9 @@ package struct TurnStage: RecordStage {
     }
 
     package func handle(_ record: LogRecord, in assignment: Assignment) async -> [NewRecord]? {
-        let event: InboundEvent
+        let turn: TurnRun
         do throws(EventDecodingError) {
-            event = try InboundEvent(record)
+            turn = try run(of: record, in: assignment)
         } catch {
             metrics.undecodable.increment()
             logger.warning(
@@ -57,7 +57,6 @@ package struct TurnStage: RecordStage {
             )
             return [deadLetter(record, event: nil, reason: "undecodable", detail: error.detail, attempts: 0)]
         }
-        var turn = TurnRun(event: event, record: record, assignment: assignment, stage: self)
         do throws(TurnFailure) {
             return try await turn.finish()
         } catch {
@@ -65,18 +64,22 @@ package struct TurnStage: RecordStage {
             // The conversation's own state cannot be read: the event is kept whole where a person finds it.
             logger.error(
                 "Turn not possible",
-                metadata: [LogKeys.event: event.id, LogKeys.error: error.detail]
+                metadata: [LogKeys.event: turn.event.id, LogKeys.error: error.detail]
             )
             return [
                 deadLetter(
                     record,
-                    event: event,
+                    event: turn.event,
                     reason: "state_unreadable",
                     detail: error.detail,
                     attempts: 0
                 )
             ]
         }
+    }
+
+    private func run(of record: LogRecord, in assignment: Assignment) throws(EventDecodingError) -> TurnRun {
+        TurnRun(event: try InboundEvent(record), record: record, assignment: assignment, stage: self)
     }
 
     package func refused(_ record: LogRecord, detail: String) -> [NewRecord] {
