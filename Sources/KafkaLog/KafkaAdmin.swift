@@ -126,13 +126,26 @@ extension KafkaAdmin {
         return states
     }
 
-    /// Offsets for a time, in the order of the places; -2 is the first kept one, -1 the one after the last
-    /// that a committed reader can see.
-    func offsets(_ places: [TopicPartition], time: Int64) throws(EventLogError) -> [Int64] {
-        try Self.offsets(places, time: time, by: handle)
+    func bounds(of places: [TopicPartition]) throws(EventLogError) -> [LogBounds] {
+        try Self.bounds(of: places, by: handle)
     }
 
-    static func offsets(_ places: [TopicPartition], time: Int64, by handle: KafkaHandle)
+    /// In the order of the places: the first kept offset, and the one after the last that a committed reader
+    /// can see.
+    ///
+    /// Asks who leads them first: one often wants to know because a broker is gone, which librdkafka would
+    /// take for their leader for minutes, and wait for.
+    static func bounds(of places: [TopicPartition], by handle: KafkaHandle) throws(EventLogError)
+        -> [LogBounds]
+    {
+        try refreshLeaders(of: places, by: handle)
+        let firsts = try offsets(places, time: -2, by: handle)
+        let ends = try offsets(places, time: -1, by: handle)
+        return zip(firsts, ends).map { LogBounds(first: $0, next: max($0, $1)) }
+    }
+
+    /// Offsets for a time, in the order of the places.
+    private static func offsets(_ places: [TopicPartition], time: Int64, by handle: KafkaHandle)
         throws(EventLogError) -> [Int64]
     {
         var attempt = 0
@@ -145,8 +158,6 @@ extension KafkaAdmin {
             if code == RD_KAFKA_RESP_ERR_NO_ERROR, bad == nil { return elements.map(\.offset) }
             // A call that got no answer leaves the places as they were, without a code of their own.
             let worst = code == RD_KAFKA_RESP_ERR_NO_ERROR ? bad?.code ?? code : code
-            // A leader that is gone without a word: librdkafka may take it for the leader for minutes.
-            if code == RD_KAFKA_RESP_ERR__TIMED_OUT { try refreshLeaders(of: places, by: handle) }
             // A leader that is new: librdkafka asks for it by itself meanwhile.
             guard isMoving(worst) || isMoving(code), attempt < 30 else {
                 throw KafkaError.error(
@@ -158,8 +169,9 @@ extension KafkaAdmin {
         }
     }
 
-    /// Asks who leads the partitions of these topics, whatever is believed by now.
-    static func refreshLeaders(of places: [TopicPartition], by handle: KafkaHandle) throws(EventLogError) {
+    private static func refreshLeaders(of places: [TopicPartition], by handle: KafkaHandle)
+        throws(EventLogError)
+    {
         for name in Set(places.map(\.topic)).sorted() {
             guard let topic = rd_kafka_topic_new(handle.pointer, name, nil) else {
                 throw KafkaError.error(rd_kafka_last_error(), "topic \(name)")

@@ -141,9 +141,7 @@ package final class KafkaLog: EventLog {
     private func bounds(_ places: [TopicPartition]) async throws(EventLogError) -> [LogBounds] {
         let admin = admin
         return try await control.run { () throws(EventLogError) in
-            let firsts = try admin.offsets(places, time: -2)
-            let ends = try admin.offsets(places, time: -1)
-            return zip(firsts, ends).map { LogBounds(first: $0, next: max($0, $1)) }
+            try admin.bounds(of: places)
         }
     }
 

@@ -436,24 +436,21 @@ extension MemberLoop {
     }
 
     private func starts(of places: [TopicPartition]) throws(EventLogError) -> [Start] {
-        // The stay often begins because a broker is gone, which this client may still take for a leader.
-        try KafkaAdmin.refreshLeaders(of: places, by: handle)
         let committed = try Self.committed(places, by: handle, group: consumer.membership.group)
-        let firsts = try KafkaAdmin.offsets(places, time: -2, by: handle)
-        let ends = try KafkaAdmin.offsets(places, time: -1, by: handle)
+        let bounds = try KafkaAdmin.bounds(of: places, by: handle)
         return places.enumerated().map { index, place in
             let found = committed[place] ?? nil
-            let progress = Self.bounded(found, first: firsts[index], end: ends[index])
-            if let found, found.low > ends[index] {
+            let progress = Self.bounded(found, first: bounds[index].first, end: bounds[index].next)
+            if let found, found.low > bounds[index].next {
                 consumer.logger.error(
                     "Partition is shorter than what was done of it",
                     metadata: [
-                        LogKeys.position: "\(place)@\(found.low)", "end": "\(ends[index])",
+                        LogKeys.position: "\(place)@\(found.low)", "end": "\(bounds[index].next)",
                         LogKeys.reason: "acknowledged records were lost; going on at the end",
                     ]
                 )
             }
-            return Start(place: place, progress: progress, freshFrom: ends[index])
+            return Start(place: place, progress: progress, freshFrom: bounds[index].next)
         }
     }
 }
