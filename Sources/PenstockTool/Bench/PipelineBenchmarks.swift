@@ -76,16 +76,17 @@ enum PipelineBenchmarks {
         )
     }
 
-    /// Turns on topics and a store of their own.
+    /// Turns on topics and a store of their own, and the memory that they took.
     private static func turns(
         _ load: BenchWorld.Load,
         _ invocation: Invocation
-    ) async throws -> BenchWorld.Rate {
+    ) async throws -> (rate: BenchWorld.Rate, memory: BenchMemory) {
         let (world, _) = try await world(invocation)
         try await world.produce(load)
+        let memory = BenchMemory()
         let rate = try await world.turns(load, group: "turns")
         await world.close()
-        return rate
+        return (rate, memory)
     }
 
     private static func measureTurns(_ invocation: Invocation) async throws -> Int32 {
@@ -142,13 +143,9 @@ enum PipelineBenchmarks {
     private static func measureWait(_ invocation: Invocation) async throws -> Int32 {
         var load = try load(invocation, turns: 50_000, keys: 5_000, inFlight: 10_000)
         let milliseconds = try invocation.integer("wait-ms", in: 1...60_000, default: 50)
-        let floor = try await turns(load, invocation)
+        let floor = try await turns(load, invocation).rate
         load.modelWait = .milliseconds(milliseconds)
-        let (world, _) = try await world(invocation)
-        try await world.produce(load)
-        let before = BenchMemory.begin()
-        let rate = try await world.turns(load, group: "turns")
-        await world.close()
+        let (rate, memory) = try await turns(load, invocation)
         report(
             Finding(
                 name: "wait",
@@ -157,7 +154,7 @@ enum PipelineBenchmarks {
                 unit: "turns/s",
                 runs: load.turns
             ),
-            more: [("memory_before_mib", before), ("peak_memory_mib", BenchMemory.peak)],
+            more: [("memory_before_mib", memory.before), ("peak_memory_mib", memory.peak)],
             invocation
         )
         return 0
@@ -166,10 +163,10 @@ enum PipelineBenchmarks {
     private static func measureScale(_ invocation: Invocation) async throws -> Int32 {
         var load = try load(invocation, turns: 2_000, keys: 2_000, inFlight: 16)
         load.modelWait = .milliseconds(50)
-        let one = try await turns(load, invocation)
+        let one = try await turns(load, invocation).rate
         load.workers = 8
         load.turns *= 8
-        let eight = try await turns(load, invocation)
+        let eight = try await turns(load, invocation).rate
         report(
             Finding(
                 name: "scale",
