@@ -48,7 +48,8 @@ package final class TurnStage: RecordStage {
     package func handle(_ record: LogRecord, in assignment: Assignment) async -> [NewRecord]? {
         let turn: TurnRun
         do throws(EventDecodingError) {
-            turn = try run(of: record, in: assignment)
+            let event = try InboundEvent(record)
+            turn = TurnRun(event: event, record: record, assignment: assignment, stage: self)
         } catch {
             metrics.undecodable.increment()
             logger.warning(
@@ -76,10 +77,6 @@ package final class TurnStage: RecordStage {
                 )
             ]
         }
-    }
-
-    private func run(of record: LogRecord, in assignment: Assignment) throws(EventDecodingError) -> TurnRun {
-        TurnRun(event: try InboundEvent(record), record: record, assignment: assignment, stage: self)
     }
 
     package func refused(_ record: LogRecord, detail: String) -> [NewRecord] {
