@@ -1,5 +1,4 @@
 #if FAULT_POINTS
-    import Foundation
     import KafkaLog
     import KafkaTesting
     import PipelineTesting
@@ -19,7 +18,7 @@
         /// In a long run one for each 500 turns that it asks for: a round takes a broker's start and end.
         private static let rounds = max(
             Fault.allCases.count,
-            (ProcessInfo.processInfo.environment["CHAOS_TURNS"].flatMap(Int.init) ?? 0) / 500
+            (ChaosRun.turnsWanted ?? 0) / 500
         )
 
         @Test("every event is answered once, in order, whichever broker goes")

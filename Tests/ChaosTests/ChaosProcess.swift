@@ -16,12 +16,7 @@ final class ChaosProcess: @unchecked Sendable {
         return URL(fileURLWithPath: own).deletingLastPathComponent().appendingPathComponent("penstock").path
     }()
 
-    init(
-        _ words: [String],
-        executable: String = executable,
-        environment: [String: String],
-        errorsPath: String
-    ) throws {
+    init(_ command: [String], environment: [String: String], errorsPath: String) throws {
         self.errorsPath = errorsPath
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
@@ -29,13 +24,13 @@ final class ChaosProcess: @unchecked Sendable {
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
         posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
         posix_spawn_file_actions_addopen(&actions, 2, errorsPath, O_WRONLY | O_CREAT | O_APPEND, 0o600)
-        var argv = ([executable] + words).map { strdup($0) } + [nil]
+        var argv = command.map { strdup($0) } + [nil]
         var envp = environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
         defer { for text in argv + envp { free(text) } }
         var pid: pid_t = 0
-        let failure = posix_spawn(&pid, executable, &actions, nil, &argv, &envp)
+        let failure = posix_spawn(&pid, command[0], &actions, nil, &argv, &envp)
         guard failure == 0 else {
-            throw ChaosFailure("\(executable): \(String(cString: strerror(failure)))")
+            throw ChaosFailure("\(command[0]): \(String(cString: strerror(failure)))")
         }
         self.pid = pid
     }

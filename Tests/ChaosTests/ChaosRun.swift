@@ -44,6 +44,9 @@
             var resumesAt: ContinuousClock.Instant?
         }
 
+        /// `CHAOS_TURNS=…` for a long run (`ops/do chaos`).
+        static let turnsWanted = ProcessInfo.processInfo.environment["CHAOS_TURNS"].flatMap(Int.init)
+
         let plan: Plan
         let load: ChaosLoad
         private let world: ChaosWorld

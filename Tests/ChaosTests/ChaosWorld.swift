@@ -122,11 +122,9 @@ extension ChaosWorld {
 
     /// `through`: a program and its first words, which starts the worker with the words that follow.
     func worker(_ faults: Faults = Faults(), through wrapper: [String] = []) throws -> ChaosProcess {
-        let words = ["worker", "--config", "\(folder)/penstock.yaml", "--log-level", "info"]
-        let command = wrapper + [ChaosProcess.executable] + words
+        let worker = ["worker", "--config", "\(folder)/penstock.yaml", "--log-level", "info"]
         let process = try ChaosProcess(
-            Array(command.dropFirst()),
-            executable: command[0],
+            wrapper + [ChaosProcess.executable] + worker,
             environment: [
                 "PATH": "/usr/bin:/bin", "PENSTOCK_FAULT": faults.fault,
                 "PENSTOCK_FAULT_FOLDER": "\(folder)/faults", "PENSTOCK_BREAK": faults.breakage,

@@ -7,7 +7,7 @@
     /// is gone. It loses its partitions, and must neither repeat nor undo what the others did meanwhile.
     @Suite("Chaos: a worker that is cut off")
     struct CutOffTests {
-        private static let engines = [ChaosEngine.kafka(.dynamic)].compactMap(\.self)
+        private static let engines = ChaosEngine.all(.dynamic).filter(\.isKafka)
 
         /// The link of a worker's network.
         private struct Link {

@@ -1,21 +1,17 @@
 #if FAULT_POINTS
-    import Foundation
     import KafkaLog
     import Testing
 
     @Suite("Chaos: whatever happens")
     struct RandomChaosTests {
-        /// `CHAOS_TURNS=…` for a long run (`ops/do chaos`), else less than a minute's worth.
-        private static let turns = ProcessInfo.processInfo.environment["CHAOS_TURNS"].flatMap(Int.init)
-
         @Test(
             "every event is answered once, in order, and the state is their fold",
             arguments: ChaosEngine.all(.dynamic)
         )
         func random(engine: ChaosEngine) async throws {
             let seed = Chance.seed
-            // A group on Kafka takes seconds to settle.
-            let turns = Self.turns ?? (engine.isKafka ? 600 : 1_600)
+            // Less than a minute's worth; a group on Kafka takes seconds to settle.
+            let turns = ChaosRun.turnsWanted ?? (engine.isKafka ? 600 : 1_600)
             let actionsMin = max(engine.isKafka ? 24 : 120, turns / 25)
             try await ChaosPlaces.busy.run(engine, isFresh: true) { world in
                 let run = ChaosRun(ChaosRun.Plan(turns: turns, seed: seed, actionsMin: actionsMin), in: world)
