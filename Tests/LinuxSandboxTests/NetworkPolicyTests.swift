@@ -175,6 +175,7 @@ struct NetworkPolicyTests {
         )
         let seenAtHost = try await ground.run("\(request) http://api.test:\(ground.port)/", hosts)
         let elsewhere = try await ground.run("\(request) http://b.api.test:\(ground.port)/", hosts)
+        let tunnel = try await ground.run("\(request) https://api.test:\(ground.port)/ 2>&1 || true", hosts)
 
         #expect(inside.text.contains("API_KEY=penstock-secret") && !inside.text.contains("very-secret-value"))
         #expect(atHost.succeeded)
@@ -182,6 +183,7 @@ struct NetworkPolicyTests {
         #expect(seenAtHost.text.contains("Bearer very-secret-value"), "\(seenAtHost.text)")
         #expect(elsewhere.text.contains("is not for b.api.test"), "\(elsewhere.text)")
         #expect(!elsewhere.text.contains("very-secret-value"))
+        #expect(tunnel.text.contains("403"), "\(tunnel.text)")
     }
 
     @Test(

@@ -158,6 +158,23 @@ struct ProxyPartsTests {
         #expect(throws: ProxyRefusal.self) { try policy.revealing(try head(text), to: "other.test") }
         #expect(!"\(secret)".contains("s3"))
     }
+
+    @Test("no tunnel leads to where a secret is bound: its placeholder would arrive")
+    func refusesTunnelsOfSecrets() throws {
+        let bound = try #require(HostRule("api.test:443"))
+        let free = try #require(HostRule("free.test"))
+        var hosts = SandboxHosts(allowed: [bound, free], label: "test")
+        hosts.secrets = [SandboxSecret(name: "KEY", value: "s3", hosts: [bound])]
+        let policy = ProxyPolicy(hosts: hosts)
+
+        let refusal = #expect(throws: ProxyRefusal.self) {
+            try policy.admit(try head("CONNECT api.test:443 HTTP/1.1\n\n"))
+        }
+
+        let words = refusal.map { "\($0)" } ?? ""
+        #expect(words.contains("descriptor_secrets"), "\(words)")
+        #expect(try policy.admit(try head("CONNECT free.test:443 HTTP/1.1\n\n")) == "free.test")
+    }
 }
 
 @Suite("The name in a TLS client's hello")

@@ -12,6 +12,14 @@ struct ProxyPolicy {
         guard hosts.allowed.contains(where: { $0.admits(host: name, port: head.port) }) else {
             throw ProxyRefusal(403, "\(name):\(head.port) is not among the hosts that this skill may reach")
         }
+        // Its placeholder would arrive as it is.
+        if head.isTunnel, let secret = hosts.secrets.first(where: { isFor(name, head.port, $0) }) {
+            throw ProxyRefusal(
+                403,
+                "the secret \(secret.name) of \(name):\(head.port) can not be written into TLS: "
+                    + "grant it under descriptor_secrets, or bind it to the port of plain http only"
+            )
+        }
         return name
     }
 
@@ -51,7 +59,7 @@ struct ProxyPolicy {
             let placeholder = Array(secret.placeholder.utf8)
             var from = 0
             while let found = Self.find(placeholder, in: bytes, from: from) {
-                guard secret.hosts.contains(where: { $0.admits(host: name, port: port) }) else {
+                guard isFor(name, port, secret) else {
                     throw ProxyRefusal(403, "the secret \(secret.name) is not for \(name):\(port)")
                 }
                 let value = encode(secret.value)
@@ -60,6 +68,10 @@ struct ProxyPolicy {
             }
         }
         return bytes
+    }
+
+    private func isFor(_ name: String, _ port: UInt16, _ secret: SandboxSecret) -> Bool {
+        secret.hosts.contains { $0.admits(host: name, port: port) }
     }
 
     private static func find(_ needle: [UInt8], in bytes: [UInt8], from: Int) -> Int? {
