@@ -74,7 +74,10 @@ final class SandboxEngine {
         case .output: if !read(run, .standardOutput, pieces: 1) { closeChannel(&run.standardOutput) }
         case .error: if !read(run, .standardError, pieces: 1) { closeChannel(&run.standardError) }
         case .report: hearReport(run)
-        case .process: finish(run)
+        case .process:
+            // Killed with its spawner, perhaps: a child that was just being made may hold its socket open.
+            if hasSpawnerEnded { loseSpawner() }
+            finish(run)
         case .door: openDoor(run)
         }
     }
@@ -312,6 +315,12 @@ final class SandboxEngine {
         // It exits when its socket closes; it may not have been reaped by anyone else.
         var status: Int32 = 0
         waitpid(spawner, &status, 0)
+    }
+
+    private var hasSpawnerEnded: Bool {
+        var info = siginfo_t()
+        return control >= 0 && waitid(P_PID, id_t(spawner), &info, WEXITED | WNOHANG | WNOWAIT) == 0
+            && info.si_signo == SIGCHLD
     }
 
     private func hearSpawner(_ events: UInt32) {

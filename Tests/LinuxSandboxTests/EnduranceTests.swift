@@ -48,6 +48,57 @@ struct EnduranceTests {
         #expect(next.text == "again\n")
     }
 
+    @Test(
+        "a killed spawner is missed at once, though a child of it may hold its socket",
+        arguments: Builder.here
+    )
+    func missesSpawner(builder: Builder) async throws {
+        let sandbox = try LinuxSandbox(builder.settings)
+        let mark = "3600.\(UInt32.random(in: 1_000_000...9_999_999))"
+        let begun = AsyncStream.makeStream(of: Void.self)
+        let run = SandboxRun(command: ["bash", "-c", "sleep \(mark) & echo begun; wait"])
+        let task = Task { try await sandbox.run(run) { _, _ in begun.continuation.yield() } }
+        for await _ in begun.stream { break }
+        let spawner = try #require(HostProcess.spawner(of: mark))
+        let holder = try SocketHolder(of: spawner)
+        defer { holder.end() }
+
+        kill(spawner, SIGKILL)
+
+        let error = await #expect(throws: SandboxError.self) { try await task.value }
+        #expect(error?.kind == .unavailable(layer: "spawner"))
+        let next = try await sandbox.run(SandboxRun(command: ["echo", "again"])) { _, _ in }
+        #expect(next.text == "again\n")
+    }
+
+    /// Another process that has the spawner's end of its socket too, as a child has for a moment.
+    private struct SocketHolder {
+        private static let program = """
+            import ctypes, os, sys
+            libc = ctypes.CDLL(None, use_errno=True)
+            # pidfd_getfd: the spawner's socket is its descriptor 3.
+            found = libc.syscall(438, os.pidfd_open(int(sys.argv[1])), 3, 0)
+            print("held" if found >= 0 else os.strerror(ctypes.get_errno()), flush=True)
+            sys.stdin.read()
+            """
+        private let process = Process()
+        private let input = Pipe()
+
+        init(of spawner: pid_t) throws {
+            let output = Pipe()
+            process.executableURL = URL(fileURLWithPath: "/usr/bin/python3")
+            process.arguments = ["-c", Self.program, "\(spawner)"]
+            process.standardInput = input
+            process.standardOutput = output
+            try process.run()
+            let said = String(decoding: output.fileHandleForReading.availableData, as: UTF8.self)
+            try #require(said == "held\n", "\(said)")
+        }
+
+        /// Foundation reaps it; waiting for that would hold up one of the tests' few threads.
+        func end() { process.terminate() }
+    }
+
     @Test("200 sleeping runs at once need no thread each", arguments: Builder.here)
     func waitsForMany(builder: Builder) async throws {
         let sandbox = try builder.sandbox
