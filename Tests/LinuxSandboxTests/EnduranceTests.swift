@@ -78,7 +78,7 @@ struct EnduranceTests {
             libc = ctypes.CDLL(None, use_errno=True)
             # pidfd_getfd: the spawner's socket is its descriptor 3.
             found = libc.syscall(438, os.pidfd_open(int(sys.argv[1])), 3, 0)
-            print("held" if found >= 0 else os.strerror(ctypes.get_errno()), flush=True)
+            print("held" if found >= 0 else os.strerror(ctypes.get_errno()), end="", flush=True)
             sys.stdin.read()
             """
         private let process = Process()
@@ -92,7 +92,7 @@ struct EnduranceTests {
             process.standardOutput = output
             try process.run()
             let said = String(decoding: output.fileHandleForReading.availableData, as: UTF8.self)
-            try #require(said == "held\n", "\(said)")
+            try #require(said == "held", "\(said)")
         }
 
         /// Foundation reaps it; waiting for that would hold up one of the tests' few threads.
