@@ -19,7 +19,7 @@ struct RunnerConsumerTests {
         )
     }
 
-    @Test("whoever was replaced under its name stays away")
+    @Test("whoever is replaced under its name over and over stays away")
     func replaced() async {
         let log = ScriptedConsumer(fails: EventLogError(.fenced, "another m"))
         let runner = runner(
@@ -31,8 +31,18 @@ struct RunnerConsumerTests {
         await runner.run()
 
         #expect(runner.wasReplaced?.detail == "another m")
-        #expect(log.joins == 1)
+        #expect(log.joins == 3)
         #expect(!runner.currentHealth.isReady)
+    }
+
+    @Test("a member that is shut out now and then has no rival")
+    func fencings() {
+        let start = Timestamp(milliseconds: 0)
+        var fencings = Fencings()
+
+        let rivals = [0, 1, 120, 120].map { fencings.add(at: start + .seconds($0)) }
+
+        #expect(rivals == [false, false, false, true])
     }
 
     @Test("what finishes within the spacing after a commit shares the next one")

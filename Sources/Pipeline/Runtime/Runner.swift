@@ -93,8 +93,9 @@ package final class Runner: Sendable {
     }
 
     /// Runs until `stop`, or until the task is cancelled; joins again whenever the group has shut this member
-    /// out. Only a rival of the same name ends it: to join again would shut out the rival in turn, for ever.
+    /// out. Only a rival of the same name ends it: the two would shut out each other for ever.
     package func run() async {
+        var fencings = Fencings()
         while !isDone {
             do throws(EventLogError) {
                 await faults.reach(.joinBefore)
@@ -104,9 +105,12 @@ package final class Runner: Sendable {
                 let end = await serve(consumer)
                 await consumer.leave()
                 if let end, end.kind == .fenced, !isDone {
-                    rival.withLock { $0 = end }
                     setHealth(false, end.detail)
-                    return
+                    guard !fencings.add(at: time.now()) else { return rival.withLock { $0 = end } }
+                    logger.warning(
+                        "Shut out under its own name: joining again",
+                        metadata: [LogKeys.error: end.detail]
+                    )
                 }
             } catch {
                 setHealth(false, error.detail)

@@ -1,0 +1,23 @@
+package import Topics
+
+/// Whether a member that was shut out under its own name has a rival of that name.
+///
+/// A member may be shut out without one: a coordinator that takes over from a killed broker has not learned of
+/// the newest member of the name, and a client that was given up in the midst of its join still finishes it.
+/// Either happens once and is over when the member joins again. A rival joins again too, so each of the two is
+/// shut out over and over: whoever has had enough of it first goes, and the other stays.
+package struct Fencings: Sendable {
+    static let most = 3
+    static let within: Duration = .seconds(120)
+
+    private var times: [Timestamp] = []
+
+    package init() {}
+
+    /// Takes note that the member is shut out now; true when it is a rival's doing.
+    package mutating func add(at now: Timestamp) -> Bool {
+        times.removeAll { $0 + Self.within <= now }
+        times.append(now)
+        return times.count >= Self.most
+    }
+}
