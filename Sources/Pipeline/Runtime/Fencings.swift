@@ -2,10 +2,11 @@ package import Topics
 
 /// Whether a member that was shut out under its own name has a rival of that name.
 ///
-/// A member may be shut out without one: a coordinator that takes over from a killed broker has not learned of
-/// the newest member of the name, and a client that was given up in the midst of its join still finishes it.
-/// Either happens once and is over when the member joins again. A rival joins again too, so each of the two is
-/// shut out over and over: whoever has had enough of it first goes, and the other stays.
+/// A member may be shut out without one: when brokers are lost, its session runs out and it joins anew, but
+/// the answer is lost too; then the group knows a newer member of the name than the client does, and refuses
+/// the client. So does a client that was given up in the midst of its join and still finishes it. Either is
+/// over when the member joins again. A rival joins again too, so each of the two is shut out over and over:
+/// whoever has had enough of it first goes, and the other stays.
 package struct Fencings: Sendable {
     static let most = 3
     static let within: Duration = .seconds(120)
