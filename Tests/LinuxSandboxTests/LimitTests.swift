@@ -51,7 +51,7 @@ struct LimitTests {
         let excess = try #require(Self.excesses.first { $0.name == name })
         var run = SandboxRun(command: ["bash", "-c", excess.script])
         run.limits = SandboxLimits(
-            wallClock: .seconds(excess.limit == .wallClock ? 1 : 20),
+            wallClock: .seconds(excess.limit == .wallClock ? 1 : 55),
             cpuTime: .seconds(1),
             memoryBytes: 128 << 20,
             processes: 32,
