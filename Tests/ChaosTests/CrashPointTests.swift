@@ -70,9 +70,10 @@
         private func run(_ crash: Crash, _ load: ChaosLoad, in world: ChaosWorld) async throws {
             let mark = crash.isJoining ? "" : "assign.after:1:pause-0,"
             let fault = ChaosWorld.Faults(fault: "\(mark)\(crash.point):\(crash.nth):kill")
+            if crash.point.hasPrefix("attempt") { try await tryOnce(load, in: world) }
             switch (crash.successor, crash.isJoining, crash.isParting) {
             case (.itself, _, false):
-                try await world.feed(load.interleaved)
+                if !crash.point.hasPrefix("attempt") { try await world.feed(load.interleaved) }
                 try await world.waitForDeath(try world.worker(fault))
                 _ = try world.worker()
             case (.another, true, _):
@@ -82,10 +83,8 @@
                 try await world.wait(for: other, at: "assign.after")
                 try await world.waitForDeath(try world.worker(fault))
             case (.another, false, false):
-                if crash.point.hasPrefix("attempt") { try await world.feed(load.interleaved) }
                 let first = try world.worker(fault)
-                // Fed once both are there; but attempts are counted only of events that were there before the
-                // partition was assigned.
+                // Fed once both are there; but attempts are counted only of events that were tried before.
                 try await world.wait(for: first, at: "assign.after")
                 let other = try world.worker(ChaosWorld.Faults(fault: "join.after:1:pause-0"))
                 try await world.wait(for: other, at: "join.after")
@@ -94,6 +93,12 @@
             case (_, _, true):
                 try await part(crash, fault, load, in: world)
             }
+        }
+
+        /// Attempts are counted of events that a worker before may have begun.
+        private func tryOnce(_ load: ChaosLoad, in world: ChaosWorld) async throws {
+            try await world.feed(load.interleaved)
+            try await world.waitForDeath(try world.worker(ChaosWorld.Faults(fault: "execute.before:1:kill")))
         }
 
         /// The points that are passed when a partition is wanted back, or on a stop in order.

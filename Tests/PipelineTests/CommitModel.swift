@@ -191,7 +191,6 @@ extension CommitModel {
         return events.map { event in
             let machine = TurnProtocol(
                 offset: Int64(event),
-                isRedelivered: false,
                 attemptsMax: 9,
                 broken: rules.broken
             )
@@ -267,7 +266,7 @@ extension CommitModel {
                 hasSeenEvent: slots.contains { $0.event == event }
             )
         }
-        observe(.loaded(head), place, of: index)
+        observe(.loaded(head, isRedelivered: false), place, of: index)
     }
 
     private mutating func read(_ number: Int, _ place: Int, of index: Int, _ rules: Rules) {

@@ -90,7 +90,7 @@ struct TurnProtocolModelTests {
         guard let action = worker.action, var machine = worker.machine, let event = worker.event else {
             guard world.owner == index, world.committed < Self.eventCount else { return [] }
             worker.event = world.committed
-            worker.machine = TurnProtocol(offset: world.committed, isRedelivered: true, attemptsMax: 99)
+            worker.machine = TurnProtocol(offset: world.committed, attemptsMax: 99)
             worker.action = worker.machine?.first
             world.workers[index] = worker
             return [world]
@@ -106,7 +106,8 @@ struct TurnProtocolModelTests {
                         position: $0.position,
                         hasSeenEvent: world.slots.contains { $0.event == event }
                     )
-                }
+                },
+                isRedelivered: true
             )
         case .read(let turn):
             let slot = world.slots.indices.contains(Int(turn) - 1) ? world.slots[Int(turn) - 1] : nil

@@ -167,8 +167,8 @@ struct TurnStageTests {
     @Test("an event that kills the process is given up after its attempts")
     func poison() async {
         let store = MemoryStore()
-        // A worker that dies in its turn leaves its attempt mark and nothing else.
-        for _ in 0..<5 {
+        // A worker that dies in its turn leaves that it was tried, then its attempt marks, and nothing else.
+        for _ in 0..<6 {
             let bench = TurnBench(
                 store: store,
                 ScriptedModel { _, _ throws(ModelError) in throw ModelError(.cancelled, "died") }

@@ -19,7 +19,7 @@ final class TurnRun {
     var met: Slot?
     var sealing: Slot?
     var workspace: TurnWorkspace?
-    var mayBeJournaled: Bool
+    var mayBeJournaled = false
     var lastFailure = TurnFailure(.transient, "not tried")
 
     init(event: InboundEvent, record: LogRecord, assignment: Assignment, stage: TurnStage) {
@@ -31,10 +31,8 @@ final class TurnRun {
         keys = ConversationKeys(event.partitionkey)
         startedAt = stage.time.now()
         attemptMark = stage.chance.identifier()
-        mayBeJournaled = record.offset < assignment.freshFrom
         machine = TurnProtocol(
             offset: record.offset,
-            isRedelivered: mayBeJournaled,
             attemptsMax: stage.agent.settings.attemptsMax,
             broken: [.noPutID, .ownOutbox].first(where: stage.faults.breaks)
         )
@@ -109,9 +107,11 @@ final class TurnRun {
 
     private func load() async throws(TurnFailure) -> TurnProtocol.Observation {
         await stage.faults.reach(.loadBefore)
+        let isRedelivered = try await stage.tried.mayHaveTried(record.offset, in: assignment)
+        if isRedelivered { mayBeJournaled = true }
         head = try await loadHead()
         await stage.faults.reach(.loadAfter)
-        return .loaded(head.map(seen(asHead:)))
+        return .loaded(head.map(seen(asHead:)), isRedelivered: isRedelivered)
     }
 
     private func read(_ turn: Int64) async throws(TurnFailure) -> TurnProtocol.Observation {

@@ -14,6 +14,7 @@ package final class TurnStage: RecordStage {
     let chance: ChanceSource
     let live: LiveFeed
     let heads: HeadCache
+    let tried: TriedOffsets
     let faults: FaultPoints
     /// Restores a conversation's newest slots from the log; false when the log does not have them.
     let restore: @Sendable (_ conversation: String) async throws(TurnFailure) -> Bool
@@ -43,6 +44,7 @@ package final class TurnStage: RecordStage {
         self.chance = chance
         self.live = live
         heads = HeadCache(capacity: 4_096)
+        tried = TriedOffsets(self.store, sources)
     }
 
     package func handle(_ record: LogRecord, in assignment: Assignment) async -> [NewRecord]? {

@@ -69,7 +69,8 @@ package struct TurnProtocol: Sendable, Hashable {
     }
 
     package enum Observation: Sendable, Hashable {
-        case loaded(Head?)
+        /// `isRedelivered`: somebody may have tried the event before.
+        case loaded(Head?, isRedelivered: Bool)
         case read(Met?)
         case attempts(Int)
         case executed
@@ -93,19 +94,16 @@ package struct TurnProtocol: Sendable, Hashable {
     }
 
     private let offset: Int64
-    private let isRedelivered: Bool
     private let attemptsMax: Int
     private let broken: Breakage?
     private var phase = Phase.loading
     private var attempts = 0
     private var failures = 0
 
-    /// `isRedelivered`: the event may have been delivered to somebody before.
     /// `broken`: a rule to break, in tests.
-    package init(offset: Int64, isRedelivered: Bool, attemptsMax: Int, broken: Breakage? = nil) {
+    package init(offset: Int64, attemptsMax: Int, broken: Breakage? = nil) {
         self.broken = broken
         self.offset = offset
-        self.isRedelivered = isRedelivered
         self.attemptsMax = attemptsMax
     }
 
@@ -113,7 +111,8 @@ package struct TurnProtocol: Sendable, Hashable {
 
     package mutating func next(after observation: Observation) -> Action {
         switch (phase, observation) {
-        case (.loading, .loaded(let head)): return decide(on: head)
+        case (.loading, .loaded(let head, let isRedelivered)):
+            return decide(on: head, isRedelivered: isRedelivered)
         case (.walking(let turn), .read(let met)): return walk(met, at: turn)
         case (.counting(let turn), .attempts(let count)):
             attempts = count - 1
@@ -133,7 +132,7 @@ package struct TurnProtocol: Sendable, Hashable {
         }
     }
 
-    private mutating func decide(on head: Head?) -> Action {
+    private mutating func decide(on head: Head?, isRedelivered: Bool) -> Action {
         if let head, let position = head.position, offset <= position {
             phase = .walking(turn: head.turn)
             return .read(turn: head.turn)

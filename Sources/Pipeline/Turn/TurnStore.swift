@@ -57,6 +57,28 @@ package struct TurnStore: Sendable {
         return most + 1
     }
 
+    /// What is under a key of `TriedOffsets`, and the condition for writing it anew; nil when there is nothing.
+    func bound(at key: String) async throws(TurnFailure) -> (below: Int64?, condition: PutCondition)? {
+        let found = try await attempt { () async throws(ObjectStoreError) in try await objects.get(key) }
+        guard let found else { return nil }
+        // What is damaged is written anew.
+        let bound = StoredForm.json(found.body).flatMap { try? TriedBound(json: $0) }
+        return (bound?.below, .unchanged(etag: found.etag))
+    }
+
+    /// The new object's etag; nil when the condition did not hold.
+    func put(bound below: Int64, at key: String, if condition: PutCondition) async throws(TurnFailure)
+        -> String?
+    {
+        let body = StoredForm.document(TriedBound(below: below).json)
+        switch try await attempt({ () async throws(ObjectStoreError) in
+            try await objects.put(key, body, if: condition)
+        }) {
+        case .stored(let etag): return etag
+        case .conditionFailed: return nil
+        }
+    }
+
     /// Nil also for an entry that can not be read: its step is run again, as if its worker had died before it
     /// was written.
     package func journalEntry(_ key: String) async throws(TurnFailure) -> JournalEntry? {
