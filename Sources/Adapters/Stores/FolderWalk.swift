@@ -10,8 +10,10 @@ struct FolderWalk: Sendable {
 
     func listing() throws(ObjectStoreError) -> ObjectListing {
         var found: [ObjectListing.Entry] = []
+        // Every key of the listing is in this folder or below it.
+        let start = prefix[..<(prefix.lastIndex(of: "/").map { prefix.index(after: $0) } ?? prefix.startIndex)]
         // One more than asked for tells whether there are more.
-        try visit("", &found)
+        try visit(String(start), &found)
         return ObjectListing(entries: Array(found.prefix(limit)), isTruncated: found.count > limit)
     }
 
