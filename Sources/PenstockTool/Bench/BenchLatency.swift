@@ -7,7 +7,7 @@ import Topics
 final class LatencyClock: Sendable {
     private struct State {
         var sent: [String: ContinuousClock.Instant] = [:]
-        var took: [Duration] = []
+        var seen: [(sent: ContinuousClock.Instant, took: Duration)] = []
         var waiting: CheckedContinuation<Void, Never>?
     }
 
@@ -25,8 +25,8 @@ final class LatencyClock: Sendable {
     func seen(_ id: String) {
         let waiting = state.withLock { state -> CheckedContinuation<Void, Never>? in
             guard let start = state.sent.removeValue(forKey: id) else { return nil }
-            state.took.append(.now - start)
-            guard state.took.count >= wanted else { return nil }
+            state.seen.append((start, .now - start))
+            guard state.seen.count >= wanted else { return nil }
             defer { state.waiting = nil }
             return state.waiting
         }
@@ -36,8 +36,8 @@ final class LatencyClock: Sendable {
     func whenDone() async {
         await withCheckedContinuation { continuation in
             let isDone = state.withLock { state in
-                if state.took.count < wanted { state.waiting = continuation }
-                return state.took.count >= wanted
+                if state.seen.count < wanted { state.waiting = continuation }
+                return state.seen.count >= wanted
             }
             if isDone { continuation.resume() }
         }
@@ -45,9 +45,15 @@ final class LatencyClock: Sendable {
 
     /// Milliseconds; `share` from 0 to 1.
     func percentile(_ share: Double) -> Double {
-        let sorted = state.withLock { $0.took }.sorted()
+        let sorted = state.withLock { $0.seen.map(\.took) }.sorted()
         guard !sorted.isEmpty else { return 0 }
         return sorted[min(sorted.count - 1, Int(Double(sorted.count) * share))].inSeconds * 1_000
+    }
+
+    /// Milliseconds.
+    func longest(sentIn range: Range<ContinuousClock.Instant>) -> Double {
+        let took = state.withLock { $0.seen.filter { range.contains($0.sent) }.map(\.took).max() }
+        return (took ?? .zero).inSeconds * 1_000
     }
 }
 
@@ -76,20 +82,34 @@ extension BenchWorld {
         let warmUp = load.turns / 10
         let clock = LatencyClock(wanted: load.turns - warmUp)
         let runner = runner(stage, group: name, member: "w0", load)
+        async let running: Void = runner.run()
+        try await time(load, rate: rate, notTimed: warmUp, by: clock)
+        runner.stop()
+        await running
+        return clock
+    }
+
+    /// Sends the events and returns when each has its reply; `beside` goes on meanwhile.
+    func time(
+        _ load: Load,
+        rate: Int,
+        notTimed warmUp: Int = 0,
+        by clock: LatencyClock,
+        beside: @escaping @Sendable () async throws -> Void = {}
+    ) async throws {
         let topic = full(RepliesTopic.topic)
         let starts = try await log.bounds(of: topic).map(\.next)
-        await withTaskGroup { group in
-            group.addTask { await runner.run() }
+        try await withThrowingTaskGroup { group in
             for (partition, start) in starts.enumerated() {
                 let place = TopicPartition(topic, Int32(partition))
                 group.addTask { await follow(place, from: start, clock) }
             }
             group.addTask { await send(load, rate: rate, notTimed: warmUp, clock) }
+            async let other: Void = beside()
             await clock.whenDone()
-            runner.stop()
+            try await other
             group.cancelAll()
         }
-        return clock
     }
 
     private func send(_ load: Load, rate: Int, notTimed: Int, _ clock: LatencyClock) async {

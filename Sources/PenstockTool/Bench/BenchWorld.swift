@@ -18,6 +18,7 @@ struct BenchWorld: Sendable {
         var workers = 1
     }
 
+    let run: String
     let log: MeasuredLog
     let kafka: KafkaSettings?
     let store: any ObjectStore
@@ -26,12 +27,16 @@ struct BenchWorld: Sendable {
     let time = TimeSource.system
     let chance = ChanceSource.system
 
-    /// `store`: `memory`, `folder` or `s3` (as the settings say).
-    init(_ settings: Settings, store name: String) async throws {
-        let run = chance.identifier().replacing("-", with: "").suffix(12)
+    /// `store`: `memory`, `folder` or `s3` (as the settings say). `joining`: the run of another process, whose
+    /// world this is.
+    init(_ settings: Settings, store name: String, joining other: String? = nil) async throws {
+        let run = other ?? String(chance.identifier().replacing("-", with: "").suffix(12))
+        self.run = run
         prefix = "\(settings.topicPrefix)bench-\(run)."
         folder = "\(settings.data)/bench-\(run)"
-        guard mkdir(settings.data, 0o700) == 0 || errno == EEXIST, mkdir(folder, 0o700) == 0 else {
+        guard mkdir(settings.data, 0o700) == 0 || errno == EEXIST,
+            mkdir(folder, 0o700) == 0 || other != nil && errno == EEXIST
+        else {
             throw Failure("\(folder): \(String(cString: strerror(errno)))")
         }
         switch settings.log {
@@ -64,6 +69,11 @@ struct BenchWorld: Sendable {
         WorkspaceRemoval.remove(folder)
     }
 
+    /// Ends what this process has of another's world.
+    func leave() async {
+        await log.close()
+    }
+
     func stage(_ load: Load) throws -> TurnStage {
         try stage(load, on: store, model: WaitingModel(wait: load.modelWait, time: time))
     }
@@ -82,7 +92,7 @@ struct BenchWorld: Sendable {
             ),
             store: store,
             folders: try StoredWorkspaces(
-                base: "\(folder)/workspaces",
+                base: "\(folder)/workspaces-\(getpid())",
                 store: store,
                 limits: .standard,
                 keptMax: 0,

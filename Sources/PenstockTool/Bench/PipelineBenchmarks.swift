@@ -3,12 +3,12 @@ import JSON
 import Pipeline
 import Topics
 
-/// `penstock bench turns`, `latency`, `wait` and `scale`: the pipeline without platforms, on the log that the
+/// `penstock bench turns`, `latency`, `wait`, `scale` and `rebalance`: the pipeline without platforms, on the log that the
 /// settings name and a store to choose.
 enum PipelineBenchmarks {
-    static let commands = [turns, latency, wait, scale]
+    static let commands = [turns, latency, wait, scale, RebalanceBenchmark.command]
 
-    private static let common: [Command.Option] = [
+    static let common: [Command.Option] = [
         .value("bootstrap", "HOST:PORT", "Kafka brokers, whatever the settings say"),
         .value("store", "NAME", "memory, folder, or s3 as the settings name it; memory by default"),
         .value("turns", "NUMBER", "how many"),
@@ -51,19 +51,22 @@ enum PipelineBenchmarks {
         run: { try await measureScale($0) }
     )
 
-    private static func world(_ invocation: Invocation) async throws -> (BenchWorld, String) {
+    /// `joining`: the world of another process; else one of its own. `store`: unless the invocation names one.
+    static func world(_ invocation: Invocation, joining run: String? = nil, store: String = "memory")
+        async throws -> (BenchWorld, String)
+    {
         var settings = try SettingsFile.load(invocation)
         if let bootstrap = invocation.value("bootstrap") {
             settings.log = .kafka(Settings.Kafka(bootstrap: bootstrap))
         }
-        let store = invocation.value("store") ?? "memory"
+        let store = invocation.value("store") ?? store
         guard ["memory", "folder", "s3"].contains(store) else {
             throw UsageError("--store \(store): expected memory, folder or s3")
         }
-        return (try await BenchWorld(settings, store: store), store)
+        return (try await BenchWorld(settings, store: store, joining: run), store)
     }
 
-    private static func load(
+    static func load(
         _ invocation: Invocation,
         turns: Int,
         keys: Int,
@@ -193,7 +196,7 @@ extension PipelineBenchmarks {
         var ratio: Double { floor == 0 ? 0 : value / floor }
     }
 
-    private static func report(
+    static func report(
         _ finding: Finding,
         more: [(name: String, value: Double)],
         _ invocation: Invocation
