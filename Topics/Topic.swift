@@ -40,8 +40,8 @@ package struct Topic: Sendable {
         self.message = message
     }
 
-    /// The same topic under its name on a log.
-    package func prefixed(_ prefix: String) -> Topic {
+    /// The same topic under its name on a log; `partitions`: nil for its own.
+    package func prefixed(_ prefix: String, partitions: Int32? = nil) -> Topic {
         Topic(
             name: prefix + name,
             title: title,
@@ -49,7 +49,7 @@ package struct Topic: Sendable {
             retention: retention,
             key: key,
             message: message,
-            partitions: partitions
+            partitions: partitions ?? self.partitions
         )
     }
 }

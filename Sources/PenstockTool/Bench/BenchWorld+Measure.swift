@@ -3,6 +3,9 @@ import Pipeline
 import Topics
 
 extension BenchWorld {
+    /// Of the topics, where workers are to have as many each.
+    static let sharedPartitions = 16
+
     struct Rate: Sendable {
         let count: Int
         let wall: Duration
@@ -20,15 +23,20 @@ extension BenchWorld {
         return Rate(count: load.turns, wall: marks.wall, processor: marks.processor)
     }
 
-    /// Runs the turns of events that are on the log already.
-    func turns(_ load: Load, group: String) async throws -> Rate {
+    /// Runs the turns of events that are on the log already; `feeding`: of events that come once the workers
+    /// have shared the partitions.
+    func turns(_ load: Load, group: String, feeding: Bool = false) async throws -> Rate {
         log.expect(load.turns)
         let stages = try (0..<load.workers).map { _ in try stage(load) }
         let runners = stages.enumerated().map { index, stage in
             runner(stage, group: group, member: "w\(index)", load)
         }
-        await withTaskGroup { tasks in
+        try await withThrowingTaskGroup { tasks in
             for runner in runners { tasks.addTask { await runner.run() } }
+            if feeding {
+                try await log.whenShared(by: load.workers, partitions: Self.sharedPartitions, time: time)
+                try await produce(load)
+            }
             await log.whenDone()
             for runner in runners { runner.stop() }
         }

@@ -28,8 +28,13 @@ struct BenchWorld: Sendable {
     let chance = ChanceSource.system
 
     /// `store`: `memory`, `folder` or `s3` (as the settings say). `joining`: the run of another process, whose
-    /// world this is.
-    init(_ settings: Settings, store name: String, joining other: String? = nil) async throws {
+    /// world this is. `partitions`: of each topic; nil for what the catalog says.
+    init(
+        _ settings: Settings,
+        store name: String,
+        joining other: String? = nil,
+        partitions: Int32? = nil
+    ) async throws {
         let run = other ?? String(chance.identifier().replacing("-", with: "").suffix(12))
         self.run = run
         prefix = "\(settings.topicPrefix)bench-\(run)."
@@ -58,7 +63,7 @@ struct BenchWorld: Sendable {
         case "folder": store = try FolderStore(folder: "\(folder)/store")
         default: store = try Composition.store(settings, time: time, chance: chance)
         }
-        try await log.prepare(Catalog.topics.map { $0.prefixed(prefix) })
+        try await log.prepare(Catalog.topics.map { $0.prefixed(prefix, partitions: partitions) })
     }
 
     func full(_ topic: Topic) -> String { prefix + topic.name }

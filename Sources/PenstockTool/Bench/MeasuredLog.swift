@@ -21,6 +21,8 @@ final class MeasuredLog: EventLog {
         var marks = Marks()
         var wanted = 0
         var waiting: CheckedContinuation<Void, Never>?
+        /// By member, how many partitions it has.
+        var held: [String: Int] = [:]
     }
 
     let base: any EventLog
@@ -67,6 +69,19 @@ final class MeasuredLog: EventLog {
         waiting?.resume()
     }
 
+    func holds(_ change: Int, member: String) {
+        state.withLock { $0.held[member, default: 0] += change }
+    }
+
+    /// Returns when so many members have as many partitions each as the others, all of them together.
+    func whenShared(by members: Int, partitions: Int, time: TimeSource) async throws {
+        while !state.withLock({ state in
+            state.held.values.filter { $0 == partitions / members }.count == members
+        }) {
+            try await time.sleep(.milliseconds(50))
+        }
+    }
+
     /// What this process has used so far.
     static func processor() -> Duration {
         var usage = rusage()
@@ -96,7 +111,7 @@ final class MeasuredLog: EventLog {
         try await base.progress(of: group, in: topic)
     }
     func join(_ membership: GroupMembership) async throws(EventLogError) -> any LogConsumer {
-        MeasuredConsumer(log: self, base: try await base.join(membership))
+        MeasuredConsumer(log: self, base: try await base.join(membership), member: membership.member)
     }
     func check() async throws(EventLogError) { try await base.check() }
     func close() async { await base.close() }
@@ -105,10 +120,16 @@ final class MeasuredLog: EventLog {
 private struct MeasuredConsumer: LogConsumer {
     let log: MeasuredLog
     let base: any LogConsumer
+    let member: String
 
     func next() async throws(EventLogError) -> ConsumerEvent {
         let event = try await base.next()
-        if case .records = event { log.came() }
+        switch event {
+        case .records: log.came()
+        case .assigned(let assignments): log.holds(assignments.count, member: member)
+        case .revoked(let assignments), .lost(let assignments): log.holds(-assignments.count, member: member)
+        case .left: break
+        }
         return event
     }
 

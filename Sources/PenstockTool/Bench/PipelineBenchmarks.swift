@@ -46,15 +46,21 @@ enum PipelineBenchmarks {
     private static let scale = Command(
         name: "scale",
         summary: "how much more eight workers do than one, each with the same turns in flight",
-        discussion: "The workers are members of one group in this process; each turn waits 50 ms.",
+        discussion: """
+            The workers are members of one group in this process, and have as many of 16 partitions each when
+            the events come. Each turn calls its model twice and waits 50 ms each time.
+            """,
         options: common,
         run: { try await measureScale($0) }
     )
 
     /// `joining`: the world of another process; else one of its own. `store`: unless the invocation names one.
-    static func world(_ invocation: Invocation, joining run: String? = nil, store: String = "memory")
-        async throws -> (BenchWorld, String)
-    {
+    static func world(
+        _ invocation: Invocation,
+        joining run: String? = nil,
+        store: String = "memory",
+        partitions: Int32? = nil
+    ) async throws -> (BenchWorld, String) {
         var settings = try SettingsFile.load(invocation)
         if let bootstrap = invocation.value("bootstrap") {
             settings.log = .kafka(Settings.Kafka(bootstrap: bootstrap))
@@ -63,7 +69,7 @@ enum PipelineBenchmarks {
         guard ["memory", "folder", "s3"].contains(store) else {
             throw UsageError("--store \(store): expected memory, folder or s3")
         }
-        return (try await BenchWorld(settings, store: store, joining: run), store)
+        return (try await BenchWorld(settings, store: store, joining: run, partitions: partitions), store)
     }
 
     static func load(
@@ -164,12 +170,12 @@ enum PipelineBenchmarks {
     }
 
     private static func measureScale(_ invocation: Invocation) async throws -> Int32 {
-        var load = try load(invocation, turns: 2_000, keys: 2_000, inFlight: 16)
+        var load = try load(invocation, turns: 400, keys: 16_000, inFlight: 4)
         load.modelWait = .milliseconds(50)
-        let one = try await turns(load, invocation).rate
+        let one = try await shared(load, invocation)
         load.workers = 8
         load.turns *= 8
-        let eight = try await turns(load, invocation).rate
+        let eight = try await shared(load, invocation)
         report(
             Finding(
                 name: "scale",
@@ -186,6 +192,15 @@ enum PipelineBenchmarks {
 }
 
 extension PipelineBenchmarks {
+    private static func shared(_ load: BenchWorld.Load, _ invocation: Invocation) async throws
+        -> BenchWorld.Rate
+    {
+        let (world, _) = try await world(invocation, partitions: Int32(BenchWorld.sharedPartitions))
+        let rate = try await world.turns(load, group: "turns", feeding: true)
+        await world.close()
+        return rate
+    }
+
     struct Finding {
         let name: String
         let value: Double
