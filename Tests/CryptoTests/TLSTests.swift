@@ -74,11 +74,11 @@ struct TLSTests {
     @Test("what is no TLS is an error on either side, and a broken record too")
     func refusesOthers() throws {
         let error = #expect(throws: TLSError.self) {
-            try server("api.test").receive(Array("GET / HTTP/1.1\r\n\r\n".utf8))
+            try self.server("api.test").receive(Array("GET / HTTP/1.1\r\n\r\n".utf8))
         }
         #expect(error?.detail.contains("http request") == true, "\(error?.detail ?? "")")
         #expect(throws: TLSError.self) {
-            try client("api.test").receive(Array("HTTP/1.1 400 Bad Request\r\n\r\n".utf8))
+            try self.client("api.test").receive(Array("HTTP/1.1 400 Bad Request\r\n\r\n".utf8))
         }
 
         let (client, server) = (try client("api.test"), try server("api.test"))
