@@ -13,7 +13,7 @@ package final class TLSContext: @unchecked Sendable {
         guard SSL_CTX_use_certificate(pointer, identity.certificate) == 1,
             SSL_CTX_use_PrivateKey(pointer, identity.key) == 1
         else {
-            SSL_CTX_free(pointer)
+            // `deinit` runs all the same.
             throw TLSError.last("the certificate does not fit its key")
         }
     }
@@ -25,7 +25,6 @@ package final class TLSContext: @unchecked Sendable {
         var isLoaded = SSL_CTX_set_default_verify_paths(pointer) == 1
         if let authorities, isLoaded { isLoaded = SSL_CTX_load_verify_file(pointer, authorities) == 1 }
         guard isLoaded else {
-            SSL_CTX_free(pointer)
             throw TLSError.last("no certificates in \(authorities ?? "the system's folder")")
         }
     }

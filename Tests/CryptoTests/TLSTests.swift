@@ -112,6 +112,14 @@ struct TLSTests {
         }
     }
 
+    @Test("a file without certificates is an error")
+    func refusesFiles() throws {
+        try folder.write("empty.pem", [])
+        for name in ["/empty.pem", "/none.pem"] {
+            #expect(throws: TLSError.self) { try TLSContext(clientTrusting: folder.path + name) }
+        }
+    }
+
     @Test("a name is a name: nothing that could add to a certificate", arguments: ["", "a,DNS:b", "*.a", "é"])
     func refusesNames(name: String) {
         #expect(throws: TLSError.self) { try authority.identity(for: name) }

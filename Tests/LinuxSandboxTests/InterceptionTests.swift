@@ -162,7 +162,7 @@ struct InterceptionTests {
             grep -l PRIVATE $SSL_CERT_FILE; grep -c BEGIN $SSL_CERT_FILE; ls -A /etc/ssl/penstock
             for way in 'echo x >>$SSL_CERT_FILE' 'rm -f $SSL_CERT_FILE' 'chmod 666 $SSL_CERT_FILE' \
                 'mv /etc/ssl/penstock /etc/ssl/p' 'touch /etc/ssl/penstock/x'; do
-                eval "$way" 2>/dev/null && echo CHANGED; done; true
+                eval "$way" 2>/dev/null && echo CHAN""GED; done; true
             """
 
         let text = try await ground.bash(script)
