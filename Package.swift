@@ -60,7 +60,16 @@ let package = Package(
         library("Adapters", "Crypto", "JSON", "Pipeline", "Telemetry", "Topics"),
         library("EmbeddedLog", "CLinux", "CSQLite", "Pipeline", "Telemetry", "Topics"),
         library("KafkaLog", "CRDKafka", "JSON", "Pipeline", "Telemetry", "Topics"),
-        library("LinuxSandbox", "CLinux", "CSandbox", "CSeccomp", "Crypto", "Network", "Pipeline", "Telemetry"),
+        library(
+            "LinuxSandbox",
+            "CLinux",
+            "CSandbox",
+            "CSeccomp",
+            "Crypto",
+            "Network",
+            "Pipeline",
+            "Telemetry"
+        ),
         library("Edge", "CCurl", "CLinux", "JSON", "Network", "Pipeline", "Telemetry"),
 
         // What happens to an event.

@@ -152,7 +152,13 @@ private enum Certificate {
             && X509_gmtime_adj(X509_getm_notBefore(certificate), -3_600) != nil
             && X509_gmtime_adj(X509_getm_notAfter(certificate), seconds) != nil
             && X509_NAME_add_entry_by_txt(
-                subject, "CN", MBSTRING_UTF8, words, Int32(words.count), -1, 0
+                subject,
+                "CN",
+                MBSTRING_UTF8,
+                words,
+                Int32(words.count),
+                -1,
+                0
             ) == 1
             && X509_set_pubkey(certificate, key) == 1
     }

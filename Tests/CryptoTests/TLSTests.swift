@@ -107,7 +107,8 @@ struct TLSTests {
         #expect(try verify("beyond.pem").contains("permitted subtree violation"))
         #expect(try verify("other.pem").contains("verification failed"))
         let text = try folder.openssl(["x509", "-in", "ca.pem", "-noout", "-text"])
-        for words in ["CA:TRUE, pathlen:0", "Certificate Sign", "DNS:api.test", "Name Constraints: critical"] {
+        for words in ["CA:TRUE, pathlen:0", "Certificate Sign", "DNS:api.test", "Name Constraints: critical"]
+        {
             #expect(text.contains(words), "\(words) in \(text)")
         }
     }
@@ -120,7 +121,10 @@ struct TLSTests {
         }
     }
 
-    @Test("a name is a name: nothing that could add to a certificate", arguments: ["", "a,DNS:b", "*.a", "é"])
+    @Test(
+        "a name is a name: nothing that could add to a certificate",
+        arguments: ["", "a,DNS:b", "*.a", "é"]
+    )
     func refusesNames(name: String) {
         #expect(throws: TLSError.self) { try authority.identity(for: name) }
         #expect(throws: TLSError.self) { try CertificateAuthority(names: [name], seconds: 600) }

@@ -27,7 +27,8 @@ struct InterceptionTests {
             let label = "test-\(UInt64.random(in: 0 ... .max))"
             var hosts = SandboxHosts(allowed: names.compactMap(HostRule.init), label: label)
             hosts.privateNetworks = [try #require(AddressRange("127.0.0.0/8"))]
-            func secret(_ name: String, _ value: String, _ at: [String], _ intercepts: Bool) -> SandboxSecret {
+            func secret(_ name: String, _ value: String, _ at: [String], _ intercepts: Bool) -> SandboxSecret
+            {
                 let rules = at.compactMap(HostRule.init)
                 return SandboxSecret(name: name, value: value, hosts: rules, interceptsTLS: intercepts)
             }
@@ -100,7 +101,10 @@ struct InterceptionTests {
 
     private static let programs: [(name: String, script: String)] = [
         ("curl", "curl -sS -H \"A: $API_KEY\" \"https://api.test:PORT/curl?k=$API_KEY\""),
-        ("curl with a body", "head -c 200000 /dev/zero | curl -sS -H \"A: $API_KEY\" --data-binary @- https://api.test:PORT/ | head -c 2000 | tr -d '\\0'"),
+        (
+            "curl with a body",
+            "head -c 200000 /dev/zero | curl -sS -H \"A: $API_KEY\" --data-binary @- https://api.test:PORT/ | head -c 2000 | tr -d '\\0'"
+        ),
         (
             "urllib",
             "python3 -c 'import os, urllib.request as u; r = u.Request(\"https://api.test:PORT/\", headers={\"A\": os.environ[\"API_KEY\"]}); print(u.urlopen(r).read().decode())'"
@@ -179,7 +183,10 @@ struct InterceptionTests {
         let wrong = try await ground.bash("curl -sS -H \"A: $API_KEY\" https://wrong.test:PORT/")
         let plain = try await ground.bash("curl -sS -H \"A: $API_KEY\" https://plain.test:PLAIN_PORT/")
 
-        #expect(wrong.contains("wrong.test:\(ground.port): the certificate is refused: hostname mismatch"), "\(wrong)")
+        #expect(
+            wrong.contains("wrong.test:\(ground.port): the certificate is refused: hostname mismatch"),
+            "\(wrong)"
+        )
         #expect(plain.contains("penstock: plain.test:\(ground.plainPort): "), "\(plain)")
         #expect(!(wrong + plain).contains("very-secret-value"))
         let records = ground.records
@@ -198,12 +205,18 @@ struct InterceptionTests {
 
         let outcome = try await sandbox.run(run) { _, _ in }
 
-        #expect(outcome.text.contains("the certificate is refused: self-signed certificate"), "\(outcome.text)")
+        #expect(
+            outcome.text.contains("the certificate is refused: self-signed certificate"),
+            "\(outcome.text)"
+        )
         settings.trustedCertificates = "/nowhere"
         #expect(throws: SandboxError.self) { try LinuxSandbox(settings) }
     }
 
-    @Test("another host keeps its own certificate, and each run has its own authority", arguments: Builder.here)
+    @Test(
+        "another host keeps its own certificate, and each run has its own authority",
+        arguments: Builder.here
+    )
     func leavesOthers(builder: Builder) async throws {
         let ground = try Ground(builder)
         let script = """
@@ -224,27 +237,85 @@ struct InterceptionTests {
 
     private static let request = "GET /one HTTP/1.1\\nHost: api.test:PORT\\n"
     private static let hostile: [(name: String, script: String, says: String, reason: String?)] = [
-        ("another host by the Host field", "say('GET / HTTP/1.1\\nHost: other.test:PORT\\nA: '+os.environ['OTHER_KEY']+'\\n\\n')", "400 Bad Request", "another host"),
+        (
+            "another host by the Host field",
+            "say('GET / HTTP/1.1\\nHost: other.test:PORT\\nA: '+os.environ['OTHER_KEY']+'\\n\\n')",
+            "400 Bad Request", "another host"
+        ),
         ("no Host field", "say('GET / HTTP/1.1\\n\\n')", "400 Bad Request", "another host"),
         ("two Host fields", "say('\(request)Host: other.test\\n\\n')", "400 Bad Request", "another host"),
-        ("a whole address for a path", "say('GET https://other.test/ HTTP/1.1\\nHost: api.test:PORT\\n\\n')", "400 Bad Request", "must be a path"),
-        ("CONNECT within", "say('CONNECT other.test:443 HTTP/1.1\\nHost: api.test:PORT\\n\\n')", "400 Bad Request", "must be a path"),
-        ("another host's secret", "say('\(request)A: '+os.environ['OTHER_KEY']+'\\n\\n')", "OTHER_KEY is not for api.test", "is not for"),
-        ("a secret that is not for TLS", "say('\(request)A: '+os.environ['PLAIN_KEY']+'\\n\\n')", "goes over plain http only", "plain http"),
-        ("the preface of HTTP/2", "say('PRI * HTTP/2.0\\n\\nSM\\n\\n')", "400 Bad Request", "no request line"),
+        (
+            "a whole address for a path",
+            "say('GET https://other.test/ HTTP/1.1\\nHost: api.test:PORT\\n\\n')", "400 Bad Request",
+            "must be a path"
+        ),
+        (
+            "CONNECT within", "say('CONNECT other.test:443 HTTP/1.1\\nHost: api.test:PORT\\n\\n')",
+            "400 Bad Request", "must be a path"
+        ),
+        (
+            "another host's secret", "say('\(request)A: '+os.environ['OTHER_KEY']+'\\n\\n')",
+            "OTHER_KEY is not for api.test", "is not for"
+        ),
+        (
+            "a secret that is not for TLS", "say('\(request)A: '+os.environ['PLAIN_KEY']+'\\n\\n')",
+            "goes over plain http only", "plain http"
+        ),
+        (
+            "the preface of HTTP/2", "say('PRI * HTTP/2.0\\n\\nSM\\n\\n')", "400 Bad Request",
+            "no request line"
+        ),
         ("HTTP/2 alone by ALPN", "say('', alpn=['h2'])", "ERROR", "no application protocol"),
-        ("a second request behind the first", "say('\(request)\\nGET /two HTTP/1.1\\nHost: other.test\\n\\n')", "GET /one", nil),
-        ("two lengths", "say('\(request)Content-Length: 1\\nTransfer-Encoding: chunked\\n\\n0\\n\\n')", "400 Bad Request", "two ways"),
-        ("a line feed alone", "t = tunnel(); t.sendall(b'GET / HTTP/1.1\\r\\nHost: api.test:PORT\\r\\nA: b\\nX: y\\r\\n\\r\\n'); print(t.recv(4096))", "400 Bad Request", "CR LF"),
+        (
+            "a second request behind the first",
+            "say('\(request)\\nGET /two HTTP/1.1\\nHost: other.test\\n\\n')", "GET /one", nil
+        ),
+        (
+            "two lengths", "say('\(request)Content-Length: 1\\nTransfer-Encoding: chunked\\n\\n0\\n\\n')",
+            "400 Bad Request", "two ways"
+        ),
+        (
+            "a line feed alone",
+            "t = tunnel(); t.sendall(b'GET / HTTP/1.1\\r\\nHost: api.test:PORT\\r\\nA: b\\nX: y\\r\\n\\r\\n'); print(t.recv(4096))",
+            "400 Bad Request", "CR LF"
+        ),
         ("a head without end", "say('GET / HTTP/1.1\\nA: ' + 'x' * 40000)", "400 Bad Request", "too long"),
-        ("a client that does not trust the run's authority", "say('', trust='/dev/null') if False else None; c = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)\ntry: c.wrap_socket(opened(), server_hostname='api.test')\nexcept OSError as e: print(e)", "CERTIFICATE_VERIFY_FAILED", "unknown ca"),
+        (
+            "a client that does not trust the run's authority",
+            "say('', trust='/dev/null') if False else None; c = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)\ntry: c.wrap_socket(opened(), server_hostname='api.test')\nexcept OSError as e: print(e)",
+            "CERTIFICATE_VERIFY_FAILED", "unknown ca"
+        ),
         ("another name in the hello", "say('', name='other.test')", "ERROR", "asks for other.test"),
-        ("no TLS at all", "s = opened(); s.sendall(b'GET / HTTP/1.1\\r\\n\\r\\n'); print(s.recv(100) if False else 'sent'); time.sleep(.2)", "sent", "does not speak TLS"),
-        ("a broken record", "t = tunnel(); s = socket.socket(fileno=os.dup(t.fileno())); s.sendall(b'\\x17\\x03\\x03\\x00\\x20' + b'x' * 32); print('sent')\ntry: print(t.recv(10))\nexcept OSError as e: print(e)", "sent", "bad record mac"),
-        ("a head cut short", "t = tunnel(); t.sendall(b'GET /'); os.close(t.detach()); print('sent'); time.sleep(.3)", "sent", "before the head"),
-        ("a head that is ended short", "t = tunnel(); t.sendall(b'GET /'); t.settimeout(1)\ntry: t.unwrap()\nexcept OSError as e: pass\nprint('sent')", "sent", "before the head"),
-        ("a body cut short", "t = tunnel(); t.sendall(b'POST / HTTP/1.1\\r\\nHost: api.test:PORT\\r\\nContent-Length: 9\\r\\n\\r\\nx'); time.sleep(.3); os.close(t.detach()); print('sent'); time.sleep(.3)", "sent", "before its body"),
-        ("a TLS that is too old", "c = ssl.create_default_context(); c.minimum_version = ssl.TLSVersion.TLSv1; c.maximum_version = ssl.TLSVersion.TLSv1_1; c.set_ciphers('ALL:@SECLEVEL=0')\ntry: c.wrap_socket(opened(), server_hostname='api.test')\nexcept OSError as e: print('ERROR', e)", "ERROR", "unsupported protocol"),
+        (
+            "no TLS at all",
+            "s = opened(); s.sendall(b'GET / HTTP/1.1\\r\\n\\r\\n'); print(s.recv(100) if False else 'sent'); time.sleep(.2)",
+            "sent", "does not speak TLS"
+        ),
+        (
+            "a broken record",
+            "t = tunnel(); s = socket.socket(fileno=os.dup(t.fileno())); s.sendall(b'\\x17\\x03\\x03\\x00\\x20' + b'x' * 32); print('sent')\ntry: print(t.recv(10))\nexcept OSError as e: print(e)",
+            "sent", "bad record mac"
+        ),
+        (
+            "a head cut short",
+            "t = tunnel(); t.sendall(b'GET /'); os.close(t.detach()); print('sent'); time.sleep(.3)", "sent",
+            "before the head"
+        ),
+        (
+            "a head that is ended short",
+            "t = tunnel(); t.sendall(b'GET /'); t.settimeout(1)\ntry: t.unwrap()\nexcept OSError as e: pass\nprint('sent')",
+            "sent", "before the head"
+        ),
+        (
+            "a body cut short",
+            "t = tunnel(); t.sendall(b'POST / HTTP/1.1\\r\\nHost: api.test:PORT\\r\\nContent-Length: 9\\r\\n\\r\\nx'); time.sleep(.3); os.close(t.detach()); print('sent'); time.sleep(.3)",
+            "sent", "before its body"
+        ),
+        (
+            "a TLS that is too old",
+            "c = ssl.create_default_context(); c.minimum_version = ssl.TLSVersion.TLSv1; c.maximum_version = ssl.TLSVersion.TLSv1_1; c.set_ciphers('ALL:@SECLEVEL=0')\ntry: c.wrap_socket(opened(), server_hostname='api.test')\nexcept OSError as e: print('ERROR', e)",
+            "ERROR", "unsupported protocol"
+        ),
     ]
 
     @Test("what is hostile or broken has a clean end", arguments: hostile.map(\.name), [Builder.here[0]])

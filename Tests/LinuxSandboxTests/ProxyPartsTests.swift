@@ -200,7 +200,8 @@ struct InterceptedHeadTests {
         "GET / HTTP/1.1\n\n", "GET / HTTP/1.1\nHost: b.test\n\n", "GET / HTTP/1.1\nHost: api.test:80\n\n",
         "GET / HTTP/1.1\nHost: api.test\nHost: b.test\n\n", "GET / HTTP/1.1\nHost: api.test, b.test\n\n",
         "GET / HTTP/1.1\nHost: b.test@api.test\n\n", "GET / HTTP/1.1\nHost:\n\n", "PRI * HTTP/2.0\n\n",
-        "GET https://b.test/ HTTP/1.1\nHost: api.test\n\n", "GET http://api.test/ HTTP/1.1\nHost: api.test\n\n",
+        "GET https://b.test/ HTTP/1.1\nHost: api.test\n\n",
+        "GET http://api.test/ HTTP/1.1\nHost: api.test\n\n",
         "CONNECT api.test:443 HTTP/1.1\nHost: api.test\n\n", "OPTIONS * HTTP/1.1\nHost: api.test\n\n",
         "GET / HTTP/1.0\nHost: b.test\n\n",
     ]

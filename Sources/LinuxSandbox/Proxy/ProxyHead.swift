@@ -181,7 +181,8 @@ extension ProxyHead {
             ?? (hosts.isEmpty && !isRequired)
         guard hosts.count <= 1, isSame else {
             throw ProxyRefusal(
-                400, "a request to another host than \(tunnel.host):\(tunnel.port), which its tunnel leads to"
+                400,
+                "a request to another host than \(tunnel.host):\(tunnel.port), which its tunnel leads to"
             )
         }
     }
