@@ -10,8 +10,8 @@ package final class CertificateAuthority: @unchecked Sendable {
     private let certificate: OpaquePointer
     private let seconds: Int
 
-    /// For these names and all below them, at least one; valid from an hour ago, for clocks that differ, until
-    /// `seconds` from now.
+    /// For these names and all below them, at least one; valid from an hour ago, for clocks that differ,
+    /// until `seconds` from now.
     package init(names: [String], seconds: Int) throws(TLSError) {
         precondition(!names.isEmpty, "an authority without a name may certify all")
         try Self.check(names)

@@ -1,7 +1,7 @@
 import COpenSSL
 
-/// What connections of one kind have in common. TLS 1.2 or newer, HTTP/1.1 inside, nothing resumed and nothing
-/// renegotiated.
+/// What connections of one kind have in common. TLS 1.2 or newer, HTTP/1.1 inside, nothing resumed and
+/// nothing renegotiated.
 package final class TLSContext: @unchecked Sendable {
     // Safe to share: OpenSSL's contexts may be used by many threads once they are set up.
     let pointer: OpaquePointer

@@ -41,8 +41,8 @@ package final class TLSEngine {
         SSL_free(connection)
     }
 
-    /// Takes what came from the other side, in any pieces; what it says in them. After an error nothing more may
-    /// be received or sent; `takeOutgoing` then has the alert that tells the other side.
+    /// Takes what came from the other side, in any pieces; what it says in them. After an error nothing
+    /// more may be received or sent; `takeOutgoing` then has the alert that tells the other side.
     package func receive(_ bytes: [UInt8]) throws(TLSError) -> [UInt8] {
         precondition(!hasFailed, "received after a failure")
         ERR_clear_error()

@@ -30,7 +30,7 @@ package final class LinuxSandbox: ControllableSandbox {
         /// Is told of each connection that a run made or tried, on the proxy's thread.
         package var audit: @Sendable (SandboxConnection) -> Void = SandboxProxy.log
 
-        /// A file with authorities that the proxy trusts beside the system's, when it speaks TLS to hosts itself.
+        /// A file with authorities that the proxy trusts beside the system's, for TLS of its own.
         package var trustedCertificates: String?
 
         package init() {}

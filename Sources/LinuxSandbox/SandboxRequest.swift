@@ -60,8 +60,8 @@ struct SandboxRequest {
         return variables
     }
 
-    /// Where programs look for the authorities they trust: OpenSSL and what is built on it, Python's ssl and Ruby
-    /// among them; curl; Python's requests and pip; Node, which adds them to its own; git.
+    /// Where programs look for the authorities they trust: OpenSSL and what is built on it, such as Python's
+    /// ssl; curl; Python's requests and pip; Node, which adds them to its own; git.
     private static let certificateVariables = [
         "SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO",
     ]

@@ -7,8 +7,8 @@ import Testing
 /// A secret that is written into TLS: by real programs, to real servers.
 @Suite("Secrets over TLS")
 struct InterceptionTests {
-    /// One test's ground. `api.test`, `wrong.test` and `b.api.test` lead to a server that has a certificate for
-    /// `*.api.test`; `plain.test` to one that speaks no TLS.
+    /// One test's ground. `api.test`, `wrong.test` and `b.api.test` lead to a server that has a certificate
+    /// for `api.test` and below; `plain.test` to one that speaks no TLS.
     private struct Ground {
         let port: UInt16
         let plainPort: UInt16
@@ -221,7 +221,8 @@ struct InterceptionTests {
         let ground = try Ground(builder)
         let script = """
             for host in api.test b.api.test; do
-                openssl s_client -proxy 127.0.0.1:3128 -connect $host:PORT -servername $host </dev/null 2>/dev/null |
+                openssl s_client -proxy 127.0.0.1:3128 -connect $host:PORT -servername $host \
+                    </dev/null 2>/dev/null |
                     openssl x509 -noout -issuer; done
             openssl x509 -in $SSL_CERT_FILE -noout -subject -fingerprint
             """
@@ -277,7 +278,7 @@ struct InterceptionTests {
         (
             "a line feed alone",
             "t = tunnel(); t.sendall(b'GET / HTTP/1.1\\r\\nHost: api.test:PORT\\r\\nA: b\\nX: y\\r\\n\\r\\n'); print(t.recv(4096))",
-            "400 Bad Request", "CR LF"
+            "400 Bad Request", "control characters"
         ),
         ("a head without end", "say('GET / HTTP/1.1\\nA: ' + 'x' * 40000)", "400 Bad Request", "too long"),
         (

@@ -242,7 +242,11 @@ extension ProxyConnection {
             return fail("the command's TLS: \(client?.failure ?? "the connection broke")")
         }
         guard let end = ProxyHead.end(in: early) else {
-            if early.count > ProxyHead.bytesMax { refuse(ProxyRefusal(400, "the head is too long")) }
+            if early.count > ProxyHead.bytesMax {
+                refuse(ProxyRefusal(400, "the head is too long"))
+            } else if client?.hasEnded == true {
+                fail("ended before the head within TLS did")
+            }
             return
         }
         do throws(ProxyRefusal) {

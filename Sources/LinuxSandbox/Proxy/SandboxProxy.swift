@@ -51,7 +51,8 @@ final class SandboxProxy: Sendable {
         self.audit = audit
     }
 
-    /// Serves the listener, which it closes in the end. `authority`: whom the run trusts, if TLS is intercepted.
+    /// Serves the listener, which it closes in the end. `authority`: the run's own, if it has
+    /// one.
     func open(_ listener: CInt, for hosts: SandboxHosts, authority: CertificateAuthority?) -> ProxyDoor {
         let door = ProxyDoor(
             listener,
