@@ -120,7 +120,8 @@ struct InterceptionTests {
             const http = require("http"), https = require("https");
             http.request({ host: "127.0.0.1", port: 3128, method: "CONNECT", path: "api.test:PORT" })
                 .on("connect", (answer, socket) => https.get({ host: "api.test", port: PORT, path: "/", socket,
-                    agent: false, headers: { A: process.env.API_KEY } }, got => got.pipe(process.stdout))).end()'
+                    agent: false, headers: { A: process.env.API_KEY } },
+                    got => got.pipe(process.stdout))).end()'
             """
         ),
     ]
