@@ -60,7 +60,16 @@ let package = Package(
         library("Adapters", "Crypto", "JSON", "Pipeline", "Telemetry", "Topics"),
         library("EmbeddedLog", "CLinux", "CSQLite", "Pipeline", "Telemetry", "Topics"),
         library("KafkaLog", "CRDKafka", "JSON", "Pipeline", "Telemetry", "Topics"),
-        library("LinuxSandbox", "CLinux", "CSandbox", "CSeccomp", "Network", "Pipeline", "Telemetry"),
+        library(
+            "LinuxSandbox",
+            "CLinux",
+            "CSandbox",
+            "CSeccomp",
+            "Crypto",
+            "Network",
+            "Pipeline",
+            "Telemetry"
+        ),
         library("Edge", "CCurl", "CLinux", "JSON", "Network", "Pipeline", "Telemetry"),
 
         // What happens to an event.
@@ -88,7 +97,7 @@ let package = Package(
         // Debian's libraries.
         debian("CCurl", pkgConfig: "libcurl", package: "libcurl4-openssl-dev"),
         debian("CLinux", package: "libc6-dev"),
-        debian("COpenSSL", pkgConfig: "libcrypto", package: "libssl-dev"),
+        debian("COpenSSL", pkgConfig: "openssl", package: "libssl-dev"),
         debian("CRDKafka", pkgConfig: "rdkafka", package: "librdkafka-dev"),
         debian("CSeccomp", pkgConfig: "libseccomp", package: "libseccomp-dev"),
         debian("CSQLite", pkgConfig: "sqlite3", package: "libsqlite3-dev"),
@@ -140,7 +149,7 @@ let package = Package(
         ),
         tests("JSONTests", "JSON"),
         tests("KafkaLogTests", "JSON", "KafkaLog", "KafkaTesting", "Pipeline", "PipelineTesting", "Topics"),
-        tests("LinuxSandboxTests", "LinuxSandbox", "Pipeline", "PipelineTesting"),
+        tests("LinuxSandboxTests", "Crypto", "LinuxSandbox", "Pipeline", "PipelineTesting"),
         tests("NetworkTests", "Network"),
         tests(
             "PenstockToolTests",

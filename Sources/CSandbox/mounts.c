@@ -122,6 +122,25 @@ static void mount_folders(const struct sandbox_plan *plan, const struct mount_tr
     mount_change(SANDBOX_STEP_ROOT, "/skills", ATTR_RDONLY);
 }
 
+// The authorities that the run's programs trust, copied so that no file of the host lies below.
+static void mount_certificates(const struct sandbox_plan *plan) {
+    static char piece[65536];
+    enum sandbox_step step = SANDBOX_STEP_ROOT;
+    if (!plan->limits.has_certificates) return;
+    child_need(step, raw_mount("tmpfs", SANDBOX_CERTIFICATES_FOLDER, "tmpfs",
+                               MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0755,size=5m,nr_inodes=4"));
+    int file = (int)child_need(step, raw_openat(AT_FDCWD, SANDBOX_CERTIFICATES_FILE,
+                                                O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444));
+    for (;;) {
+        long count = child_need(step, raw_read(CHILD_CERTIFICATES, piece, sizeof piece));
+        if (count == 0) break;
+        child_need(step, raw_write(file, piece, (unsigned long)count));
+    }
+    raw_close(file);
+    raw_close(CHILD_CERTIFICATES);
+    mount_change(step, SANDBOX_CERTIFICATES_FOLDER, ATTR_RDONLY);
+}
+
 // Our own processes and nothing else. An ordinary user may only make it while it sees the host's, which
 // therefore lies in the template, and goes before ours comes.
 static void mount_proc(const struct sandbox_plan *plan) {
@@ -145,6 +164,7 @@ void mounts_fill(const struct sandbox_plan *plan, const struct mount_trees *tree
         mount_private(plan, "/work");
     }
     mount_folders(plan, trees);
+    mount_certificates(plan);
 }
 
 static void enter_template(void) {

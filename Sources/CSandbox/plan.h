@@ -14,6 +14,7 @@ enum child_descriptor {
     CHILD_REPORT,
     CHILD_DOOR,    // where to send the listener, or nothing
     CHILD_SECRETS, // a pipe for the command, or nothing
+    CHILD_CERTIFICATES, // a file to copy, or nothing
     CHILD_CGROUPS, // cgroup.procs of up to two groups to enter
     // Of the spawner.
     CHILD_ALIVE =

@@ -85,6 +85,8 @@ void request_descriptors(struct sandbox_plan *plan, const int *descriptors, int 
     int next = SANDBOX_FD_COUNT;
     plan->descriptors[CHILD_DOOR] = plan->limits.has_door && next < count ? descriptors[next++] : -1;
     plan->descriptors[CHILD_SECRETS] = plan->limits.has_secrets && next < count ? descriptors[next++] : -1;
+    plan->descriptors[CHILD_CERTIFICATES] =
+        plan->limits.has_certificates && next < count ? descriptors[next++] : -1;
     for (int i = CHILD_CGROUPS; i < CHILD_ALIVE; i++) {
         plan->descriptors[i] = next < count ? descriptors[next++] : -1;
     }

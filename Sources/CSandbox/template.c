@@ -85,6 +85,7 @@ static void make_etc(int host) {
     char path[64];
     make_folder("etc");
     make_folder("etc/ssl");
+    make_folder(&SANDBOX_CERTIFICATES_FOLDER[1]);
     for (unsigned i = 0; i < sizeof etc_files / sizeof *etc_files; i++) {
         text_append(text_append(path, "etc/"), etc_files[i][0]);
         make_file(path, etc_files[i][1]);

@@ -36,6 +36,7 @@ final class ActiveRun: @unchecked Sendable {
     var passed: [Int32] = []
     /// A pipe of the caller's that the command reads, or -1.
     var standardInput: Int32 = -1
+    var interception: TLSInterception?
     var group: CgroupPool.Group?
     /// The kernel killed one of the processes because all together met the memory limit.
     var isOutOfMemory = false

@@ -1,4 +1,5 @@
 import CSandbox
+import Crypto
 import Glibc
 package import Pipeline
 import Synchronization
@@ -29,6 +30,9 @@ package final class LinuxSandbox: ControllableSandbox {
         /// Is told of each connection that a run made or tried, on the proxy's thread.
         package var audit: @Sendable (SandboxConnection) -> Void = SandboxProxy.log
 
+        /// A file with authorities that the proxy trusts beside the system's, for TLS of its own.
+        package var trustedCertificates: String?
+
         package init() {}
 
         private static let spawner: String = {
@@ -45,15 +49,27 @@ package final class LinuxSandbox: ControllableSandbox {
     }
 
     private let loop: SandboxLoop
+    private let trustedCertificates: String?
 
     /// Starts the thread and the spawner; what is missing on this machine shows in the first run.
     package init(_ settings: Settings = Settings()) throws(SandboxError) {
         let filters = try SandboxFilters()
+        let proxy = try Self.proxy(settings)
         let loop = try SandboxLoop()
         try SandboxThread.start {
-            SandboxEngine(loop: loop, settings: settings, filters: filters).serve()
+            SandboxEngine(loop: loop, settings: settings, filters: filters, proxy: proxy).serve()
         }
         self.loop = loop
+        trustedCertificates = settings.trustedCertificates
+    }
+
+    private static func proxy(_ settings: Settings) throws(SandboxError) -> SandboxProxy {
+        do throws(TLSError) {
+            let trust = try TLSContext(clientTrusting: settings.trustedCertificates)
+            return SandboxProxy(resolve: settings.resolve, trust: trust, audit: settings.audit)
+        } catch {
+            throw SandboxError(.invalid, "trusted certificates: \(error.detail)")
+        }
     }
 
     deinit {
@@ -85,7 +101,9 @@ package final class LinuxSandbox: ControllableSandbox {
     ) async throws(SandboxError) -> SandboxOutcome {
         let id = loop.nextID()
         let request: SandboxRequest
+        let interception: TLSInterception?
         do throws(SandboxError) {
+            interception = try TLSInterception(run, trustedCertificates: trustedCertificates)
             request = try SandboxRequest(run, id: id)
         } catch {
             if standardInput >= 0 { close(standardInput) }
@@ -104,6 +122,7 @@ package final class LinuxSandbox: ControllableSandbox {
                     continuation.resume(returning: $0)
                 }
                 active.standardInput = standardInput
+                active.interception = interception
                 loop.put(.start(active))
                 control.attach { [loop] number in loop.put(.signal(id, number)) }
             }

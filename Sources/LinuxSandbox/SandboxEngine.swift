@@ -27,11 +27,11 @@ final class SandboxEngine {
     private var buffer = [UInt8](repeating: 0, count: readBytes)
     private var isStopped = false
 
-    init(loop: SandboxLoop, settings: LinuxSandbox.Settings, filters: SandboxFilters) {
+    init(loop: SandboxLoop, settings: LinuxSandbox.Settings, filters: SandboxFilters, proxy: SandboxProxy) {
         self.loop = loop
         self.settings = settings
         self.filters = filters
-        proxy = SandboxProxy(resolve: settings.resolve, audit: settings.audit)
+        self.proxy = proxy
         poller = epoll_create1(Int32(EPOLL_CLOEXEC))
         nothing = open("/dev/null", O_RDONLY | O_CLOEXEC)
         watch(loop.wake, 0, .input, EPOLLIN.rawValue)
@@ -185,7 +185,8 @@ final class SandboxEngine {
         return true
     }
 
-    /// What only some runs have: the socket that the door's listener comes over, and the pipe with secrets.
+    /// What only some runs have: the socket that the door's listener comes over, the pipe with secrets, and
+    /// the certificates to trust.
     private func openExtras(_ run: ActiveRun) -> Bool {
         if case .hosts = run.run.network {
             var pair: [Int32] = [-1, -1]
@@ -196,6 +197,10 @@ final class SandboxEngine {
             run.doorway = pair[0]
             run.passed.append(pair[1])
         }
+        return openSecrets(run) && openCertificates(run)
+    }
+
+    private func openSecrets(_ run: ActiveRun) -> Bool {
         guard !run.run.descriptorSecrets.isEmpty else { return true }
         var pair: [Int32] = [-1, -1]
         guard pipe2(&pair, O_CLOEXEC) == 0 else { return failBusy(run, "no pipe for its secrets") }
@@ -205,6 +210,13 @@ final class SandboxEngine {
         close(pair[1])
         run.passed.append(pair[0])
         return isWritten || failBusy(run, "no room for its secrets")
+    }
+
+    private func openCertificates(_ run: ActiveRun) -> Bool {
+        guard let interception = run.interception else { return true }
+        guard let file = interception.openBundle() else { return failBusy(run, "no file for certificates") }
+        run.passed.append(file)
+        return true
     }
 
     private func failBusy(_ run: ActiveRun, _ what: String) -> Bool {
@@ -218,7 +230,7 @@ final class SandboxEngine {
         let count = sandbox_receive(run.doorway, &byte, 1, &listener)
         closeChannel(&run.doorway)
         guard count == 1, listener >= 0, case .hosts(let hosts) = run.run.network else { return }
-        run.door = proxy.open(listener, for: hosts)
+        run.door = proxy.open(listener, for: hosts, authority: run.interception?.authority)
     }
 
     /// The pidfd is readable, or there never was one: nothing of the run is left but bytes in its pipes.

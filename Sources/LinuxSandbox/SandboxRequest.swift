@@ -53,9 +53,18 @@ struct SandboxRequest {
         }
         // Node 24 and later.
         variables["NODE_USE_ENV_PROXY"] = "1"
+        if TLSInterception.isNeeded(hosts) {
+            for name in certificateVariables { variables[name] = SANDBOX_CERTIFICATES_FILE }
+        }
         for secret in hosts.secrets { variables[secret.name] = secret.placeholder }
         return variables
     }
+
+    /// Where programs look for the authorities they trust: OpenSSL and what is built on it, such as Python's
+    /// ssl; curl; Python's requests and pip; Node, which adds them to its own; git.
+    private static let certificateVariables = [
+        "SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO",
+    ]
 
     /// What the command reads from its descriptor for secrets.
     static func secretLines(_ run: SandboxRun) -> String {
@@ -160,7 +169,10 @@ struct SandboxRequest {
         request.arguments = UInt32(run.command.count)
         request.variables = UInt32(variables.count)
         request.mounts = UInt32(run.mounts.count)
-        if case .hosts = run.network { request.has_door = 1 }
+        if case .hosts(let hosts) = run.network {
+            request.has_door = 1
+            request.has_certificates = TLSInterception.isNeeded(hosts) ? 1 : 0
+        }
         request.has_secrets = run.descriptorSecrets.isEmpty ? 0 : 1
         request.id = id
         let cpu = limits.cpuTime.components

@@ -8,6 +8,7 @@ extension Settings.Sandbox {
         settings.poolSize = poolSize
         settings.pythonPoolSize = pythonPoolSize
         settings.poolIdle = poolIdle
+        settings.trustedCertificates = trustedCertificates
         return settings
     }
 }

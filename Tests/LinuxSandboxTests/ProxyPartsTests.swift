@@ -149,13 +149,16 @@ struct ProxyPartsTests {
         let text =
             "GET http://api.test/?k=\(secret.placeholder) HTTP/1.1\nA: Bearer \(secret.placeholder)\n\n"
 
-        let revealed = try policy.revealing(try head(text), to: "api.test").forwarded()
+        let revealed = try policy.revealing(try head(text), to: "api.test", overTLS: false)
+            .forwarded()
 
         #expect(
             String(decoding: revealed, as: UTF8.self)
                 == "GET /?k=s3%20cr%26t HTTP/1.1\r\nHost: api.test\r\nA: Bearer s3 cr&t\r\nConnection: close\r\n\r\n"
         )
-        #expect(throws: ProxyRefusal.self) { try policy.revealing(try head(text), to: "other.test") }
+        #expect(throws: ProxyRefusal.self) {
+            try policy.revealing(try head(text), to: "other.test", overTLS: false)
+        }
         #expect(!"\(secret)".contains("s3"))
     }
 
@@ -172,8 +175,61 @@ struct ProxyPartsTests {
         }
 
         let words = refusal.map { "\($0)" } ?? ""
-        #expect(words.contains("descriptor_secrets"), "\(words)")
+        #expect(words.contains("descriptor_secrets") && words.contains("intercept_tls"), "\(words)")
         #expect(try policy.admit(try head("CONNECT free.test:443 HTTP/1.1\n\n")) == "free.test")
+    }
+}
+
+@Suite("What the proxy reads within TLS")
+struct InterceptedHeadTests {
+    private func head(_ text: String, port: UInt16 = 443) throws(ProxyRefusal) -> ProxyHead {
+        try ProxyHead(Array(text.replacing("\n", with: "\r\n").utf8), within: ("api.test", port))
+    }
+
+    @Test("a request to the tunnel's host, by path")
+    func reads() throws {
+        let asked = try head("GET /a?b HTTP/1.1\nhost: API.test\nConnection: keep-alive\nA: b\n\n")
+
+        let forwarded = String(decoding: asked.forwarded(), as: UTF8.self)
+        #expect(forwarded == "GET /a?b HTTP/1.1\r\nHost: api.test\r\nA: b\r\nConnection: close\r\n\r\n")
+        #expect(throws: Never.self) { try head("GET / HTTP/1.1\nHost: api.test:8443\n\n", port: 8_443) }
+        #expect(throws: Never.self) { try head("GET / HTTP/1.0\n\n") }
+    }
+
+    static let wrong = [
+        "GET / HTTP/1.1\n\n", "GET / HTTP/1.1\nHost: b.test\n\n", "GET / HTTP/1.1\nHost: api.test:80\n\n",
+        "GET / HTTP/1.1\nHost: api.test\nHost: b.test\n\n", "GET / HTTP/1.1\nHost: api.test, b.test\n\n",
+        "GET / HTTP/1.1\nHost: b.test@api.test\n\n", "GET / HTTP/1.1\nHost:\n\n", "PRI * HTTP/2.0\n\n",
+        "GET https://b.test/ HTTP/1.1\nHost: api.test\n\n",
+        "GET http://api.test/ HTTP/1.1\nHost: api.test\n\n",
+        "CONNECT api.test:443 HTTP/1.1\nHost: api.test\n\n", "OPTIONS * HTTP/1.1\nHost: api.test\n\n",
+        "GET / HTTP/1.0\nHost: b.test\n\n",
+    ]
+
+    @Test("what names another host, or none, is refused", arguments: wrong)
+    func refuses(text: String) {
+        #expect(throws: ProxyRefusal.self) { try head(text) }
+    }
+
+    @Test("each secret goes the way it is meant for and no other")
+    func secrets() throws {
+        let rule = try #require(HostRule("api.test"))
+        var hosts = SandboxHosts(allowed: [rule], label: "test")
+        let plain = SandboxSecret(name: "PLAIN", value: "v1", hosts: [rule])
+        let wrapped = SandboxSecret(name: "WRAPPED", value: "v2", hosts: [rule], interceptsTLS: true)
+        hosts.secrets = [plain, wrapped]
+        let policy = ProxyPolicy(hosts: hosts)
+        func revealed(_ secret: SandboxSecret, _ overTLS: Bool) throws(ProxyRefusal) -> String {
+            let asked = try head("GET / HTTP/1.1\nHost: api.test\nA: \(secret.placeholder)\n\n")
+            let head = try policy.revealing(asked, to: "api.test", overTLS: overTLS)
+            return String(decoding: head.forwarded(), as: UTF8.self)
+        }
+
+        #expect(policy.intercepts("api.test", 443) && !policy.intercepts("b.test", 443))
+        #expect(try revealed(plain, false).contains("A: v1\r\n"))
+        #expect(try revealed(wrapped, true).contains("A: v2\r\n"))
+        #expect(throws: ProxyRefusal.self) { try revealed(plain, true) }
+        #expect(throws: ProxyRefusal.self) { try revealed(wrapped, false) }
     }
 }
 

@@ -22,9 +22,11 @@ struct SkillGrantTests {
           secrets:
             KEY: { value: env:KEY, hosts: [api.test] }
             TOKEN: { value: env:TOKEN }
+            WRAPPED: { value: env:KEY, hosts: [api.test], intercept_tls: true }
           skills:
             weather: { hosts: [api.test, "*.maps.test:8443"], secrets: [KEY], response_max: 1MiB }
             sender: { descriptor_secrets: [TOKEN] }
+            wrapper: { hosts: [api.test], secrets: [KEY, WRAPPED] }
         """
 
     @Test("hosts, secrets and limits, by the skill's name")
@@ -36,7 +38,9 @@ struct SkillGrantTests {
         #expect(weather.secrets.map(\.name) == ["KEY"] && weather.responseBytesMax == 1 << 20)
         #expect(weather.privateNetworks.map(\.description) == ["10.1.0.0/16"])
         #expect(settings.sandbox.grants["sender"]?.descriptorSecrets.map(\.name) == ["TOKEN"])
-        #expect(settings.skillHost.granted == ["weather": ["KEY"], "sender": ["TOKEN"]])
+        let granted = ["weather": ["KEY"], "sender": ["TOKEN"], "wrapper": ["KEY", "WRAPPED"] as Set]
+        #expect(settings.skillHost.granted == granted)
+        #expect(settings.sandbox.grants["wrapper"]?.secrets.map(\.interceptsTLS) == [false, true])
     }
 
     static let wrong: [(text: String, says: String)] = [
@@ -50,6 +54,7 @@ struct SkillGrantTests {
             "has no hosts that it may be sent to"
         ),
         ("sandbox: { secrets: { K: { hosts: [a.test] } } }", "is needed here"),
+        ("sandbox: { secrets: { K: { value: v, intercept_tls: 3 } } }", "intercept_tls"),
     ]
 
     @Test("what is wrong is said with its place", arguments: wrong.map(\.text))
@@ -64,7 +69,7 @@ struct SkillGrantTests {
     /// A turn in which the model runs one skill; what the sandbox was asked, and what the model was told.
     private func run(_ skill: String, key: String?) async throws -> (runs: [SandboxRun], told: String) {
         let folder = try SkillFolder()
-        for name in ["weather", "other"] {
+        for name in ["weather", "other", "wrapper"] {
             try folder.write(
                 "\(name)/SKILL.md",
                 "---\nname: \(name)\ndescription: Test.\nmetadata: { penstock: { network: [x.test] } }\n---\n"
@@ -95,6 +100,7 @@ struct SkillGrantTests {
     func reachesTheSandbox() async throws {
         let weather = try await run("weather", key: "value")
         let other = try await run("other", key: "value")
+        let wrapper = try await run("wrapper", key: "value")
 
         guard case .hosts(let hosts)? = weather.runs.first?.network else {
             Issue.record("no network: \(weather)")
@@ -103,6 +109,11 @@ struct SkillGrantTests {
         #expect(
             hosts.allowed.map(\.description) == ["api.test", "*.maps.test:8443"] && hosts.label == "weather"
         )
+        guard case .hosts(let wrapped)? = wrapper.runs.first?.network else {
+            Issue.record("no network: \(wrapper)")
+            return
+        }
+        #expect(wrapped.secrets.map(\.interceptsTLS) == [false, true])
         #expect(hosts.secrets.map(\.value) == ["value"] && hosts.responseBytesMax == 1 << 20)
         #expect(other.runs.map(\.network) == [.none] && other.runs.first?.descriptorSecrets.isEmpty == true)
     }

@@ -23,5 +23,7 @@
 #define O_PATH 010000000
 #endif
 int accept4(int socket, struct sockaddr *address, socklen_t *length, int flags);
+#define MFD_CLOEXEC 1U
+int memfd_create(const char *name, unsigned int flags);
 int pipe2(int ends[2], int flags);
 int pthread_setname_np(pthread_t thread, const char *name);

@@ -20,6 +20,10 @@
 #define SANDBOX_INTERPRETER_BYTES_MAX (16 * 1024)
 // Where a sandbox with a door finds the worker's proxy, on its own loopback.
 #define SANDBOX_DOOR_PORT 3128
+// The authorities that programs in a sandbox trust, where the run has its own.
+#define SANDBOX_CERTIFICATES_FOLDER "/etc/ssl/penstock"
+#define SANDBOX_CERTIFICATES_FILE "/etc/ssl/penstock/certificates.pem"
+#define SANDBOX_CERTIFICATES_BYTES_MAX (4096 * 1024)
 
 // What was being done when a sandbox could not be built; the worker has words and a cure for each.
 enum sandbox_step {
@@ -84,14 +88,14 @@ struct sandbox_hello {
 };
 
 // The descriptors sent along with a request, in this order; then, where the request has them, the door's
-// socket and the secrets' pipe; then none to two cgroup.procs files to enter.
+// socket, the secrets' pipe and the file with certificates; then none to two cgroup.procs files to enter.
 enum sandbox_descriptor {
     SANDBOX_FD_INPUT,
     SANDBOX_FD_OUTPUT,
     SANDBOX_FD_ERROR,
     SANDBOX_FD_REPORT,
     SANDBOX_FD_COUNT,
-    SANDBOX_FD_MAX = SANDBOX_FD_COUNT + 4
+    SANDBOX_FD_MAX = SANDBOX_FD_COUNT + 5
 };
 
 // A command; then, each ended by a NUL byte: `candidates` paths to try, `arguments`, `variables`, the working
@@ -105,7 +109,9 @@ struct sandbox_request {
     uint32_t mounts;
     // Loopback is up, with one listener on SANDBOX_DOOR_PORT; the listener goes to the worker over the door's
     // socket, before the command starts.
-    uint16_t has_door;
+    uint8_t has_door;
+    // What the file holds is at SANDBOX_CERTIFICATES_FILE inside.
+    uint8_t has_certificates;
     // The command finds the secrets' pipe as its descriptor 3.
     uint8_t has_secrets;
     // An interpreter made ahead may take it: the arguments are python3's.

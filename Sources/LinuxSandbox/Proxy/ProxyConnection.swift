@@ -1,3 +1,4 @@
+import Crypto
 import Glibc
 import Network
 import Pipeline
@@ -12,6 +13,10 @@ final class ProxyConnection: @unchecked Sendable {
         case connecting([NetworkAddress])
         /// A tunnel is open; its first bytes must name the host.
         case hello
+        /// TLS with the command: its handshake, then the head of its one request.
+        case unwrapping
+        /// TLS with the host: its handshake.
+        case securing
         case relaying
         /// The refusal is on its way.
         case refusing
@@ -50,6 +55,8 @@ final class ProxyConnection: @unchecked Sendable {
         switch state {
         case .head: readHead()
         case .hello: readHello()
+        case .unwrapping: take(client?.read() ?? .failed)
+        case .securing: greetHost(upstream?.read() ?? .failed)
         case .connecting(let rest): finishConnecting(rest)
         case .relaying: relay()
         case .refusing: if client?.pending == 0 { discard() }
@@ -62,7 +69,7 @@ final class ProxyConnection: @unchecked Sendable {
         guard side === client else { return }
         switch state {
         case .relaying where now - progressAt > Self.idleTimeout: fail("nothing came for 120 s")
-        case .head, .resolving, .connecting, .hello, .refusing:
+        case .head, .resolving, .connecting, .hello, .unwrapping, .securing, .refusing:
             if now - progressAt > Self.startTimeout { fail("not begun within 15 s") }
         default: break
         }
@@ -79,7 +86,8 @@ final class ProxyConnection: @unchecked Sendable {
         var readsUpstream = false
         var awaitsUpstream = (upstream?.pending ?? 0) > 0
         switch state {
-        case .head, .hello, .refusing: readsClient = !client.hasEnded
+        case .head, .hello, .unwrapping, .refusing: readsClient = !client.hasEnded
+        case .securing: readsUpstream = upstream?.hasEnded == false
         case .connecting: awaitsUpstream = true
         case .relaying:
             readsClient = !client.hasEnded && upstream?.hasRoom == true
@@ -112,7 +120,7 @@ extension ProxyConnection {
             (record.host, record.port) = (head.host, head.port)
             name = try door.policy.admit(head)
             record.host = name
-            if !head.isTunnel { head = try door.policy.revealing(head, to: name) }
+            if !head.isTunnel { head = try door.policy.revealing(head, to: name, overTLS: false) }
             framing = head.isTunnel ? nil : BodyFraming(head.framing)
             self.head = head
         } catch {
@@ -161,20 +169,30 @@ extension ProxyConnection {
         progressAt = .now
         record.isAllowed = true
         if head.isTunnel {
-            client.queue("HTTP/1.1 200 Connection established\r\n\r\n".utf8)
+            client.queue(Array("HTTP/1.1 200 Connection established\r\n\r\n".utf8))
             state = .hello
             // It may have come along with the head.
             if !early.isEmpty { readHello() }
             return
         }
+        forward(head)
+    }
+
+    /// The head of the request, and what of its body came along.
+    private func forward(_ head: ProxyHead) {
         let forwarded = head.forwarded()
-        upstream.queue(forwarded)
+        upstream?.queue(forwarded)
         record.sentBytes += forwarded.count
         door.sentBytes += forwarded.count
+        relayEarly()
+    }
+
+    private func relayEarly() {
         state = .relaying
         let first = early
         early = []
         pass(first)
+        if record.isIntercepted, client?.hasEnded == true { checkEnd() }
     }
 
     private func readHello() {
@@ -192,11 +210,87 @@ extension ProxyConnection {
             guard let asked, HostRule.hostName(asked) == name else {
                 return fail("a tunnel to \(name) that asks for \(asked ?? "no host")")
             }
-            state = .relaying
-            let first = early
-            early = []
-            pass(first)
+            if door.policy.intercepts(name, record.port) { return unwrap() }
+            relayEarly()
         }
+    }
+}
+
+// TLS that the proxy reads: one request, to the host of the tunnel and no other.
+extension ProxyConnection {
+    private func unwrap() {
+        guard let client, let authority = door.tls.authority else { return fail("no authority for TLS") }
+        record.isIntercepted = true
+        let hello = early
+        early = []
+        do throws(TLSError) {
+            let context = try TLSContext(server: try authority.identity(for: name))
+            state = .unwrapping
+            take(client.secure(try TLSEngine(server: context), early: hello))
+        } catch {
+            fail("no certificate for \(name): \(error.detail)")
+        }
+    }
+
+    /// What the command said within TLS, until the head is whole. The time-out is of all this together.
+    private func take(_ piece: ProxySide.Piece) {
+        switch piece {
+        case .bytes(let bytes): early += bytes
+        case .nothing: return
+        case .end: return fail("ended before the head within TLS did")
+        case .failed:
+            return fail("the command's TLS: \(client?.failure ?? "the connection broke")")
+        }
+        guard let end = ProxyHead.end(in: early) else {
+            if early.count > ProxyHead.bytesMax {
+                refuse(ProxyRefusal(400, "the head is too long"))
+            } else if client?.hasEnded == true {
+                fail("ended before the head within TLS did")
+            }
+            return
+        }
+        do throws(ProxyRefusal) {
+            let asked = try ProxyHead(early[..<end], within: (name, record.port))
+            head = try door.policy.revealing(asked, to: name, overTLS: true)
+            framing = BodyFraming(asked.framing)
+            early.removeFirst(end)
+            try secureHost()
+        } catch {
+            refuse(error)
+        }
+    }
+
+    private func secureHost() throws(ProxyRefusal) {
+        guard let upstream else { return }
+        progressAt = .now
+        do throws(TLSError) {
+            state = .securing
+            greetHost(upstream.secure(try TLSEngine(client: door.tls.trust, host: name)))
+        } catch {
+            throw ProxyRefusal(502, "\(name):\(record.port): \(error.detail)")
+        }
+    }
+
+    /// Nothing of the request is sent before the host's certificate is known to be its own.
+    private func greetHost(_ piece: ProxySide.Piece) {
+        guard let upstream, let head else { return }
+        switch piece {
+        case .end, .failed:
+            let why = upstream.failure ?? "it ended the connection before TLS began"
+            return refuse(ProxyRefusal(502, "\(name):\(record.port): \(why)"))
+        case .nothing where !upstream.isSecured: return
+        case .nothing: forward(head)
+        // A host that answers before it was asked.
+        case .bytes(let bytes):
+            forward(head)
+            if case .relaying = state { receive(bytes) }
+        }
+    }
+
+    /// The other side of a request that was read: its end says nothing to the host, which knows where the
+    /// request ends.
+    private func checkEnd() {
+        if framing?.isDone == false { fail("ended before its body did") }
     }
 }
 
@@ -208,20 +302,25 @@ extension ProxyConnection {
             switch client.read() {
             case .bytes(let bytes): pass(bytes)
             case .nothing: break
-            case .end: if upstream.pending == 0 { upstream.endWriting() }
-            case .failed: return fail(nil)
+            case .end: break
+            case .failed: return fail(client.failure.map { "the command's TLS: \($0)" })
             }
         }
         guard case .relaying = state else { return }
-        if client.hasEnded, upstream.pending == 0 { upstream.endWriting() }
+        if client.hasEnded {
+            if record.isIntercepted { checkEnd() } else if upstream.pending == 0 { upstream.endWriting() }
+        }
+        guard case .relaying = state else { return }
         if client.hasRoom {
             switch upstream.read() {
             case .bytes(let bytes): receive(bytes)
             case .nothing: break
             case .end: break
-            case .failed: return fail("the host broke the connection")
+            case .failed: return fail(upstream.failure ?? "the host broke the connection")
             }
         }
+        // A cut stays a cut: only the command knows how much it awaits.
+        if upstream.hasEnded, !upstream.isCut { client.sayEnd() }
         if upstream.hasEnded, client.pending == 0 || client.flush() && client.pending == 0 { close() }
     }
 
@@ -240,7 +339,7 @@ extension ProxyConnection {
         guard door.sentBytes <= door.hosts.requestBytesMax else {
             return fail("requests of this run are over \(door.hosts.requestBytesMax) bytes")
         }
-        upstream.queue(bytes[..<count])
+        upstream.queue(Array(bytes[..<count]))
     }
 
     private func receive(_ bytes: [UInt8]) {
@@ -265,8 +364,13 @@ extension ProxyConnection {
 extension ProxyConnection {
     private func refuse(_ refusal: ProxyRefusal) {
         record.reason = refusal.reason
+        record.isAllowed = false
         client?.queue(refusal.response)
         state = .refusing
+        // With the alert, if it was TLS that failed.
+        _ = upstream?.flush()
+        upstream?.close(aborting: true)
+        upstream = nil
     }
 
     /// A refusal is read before the connection ends: what still comes is thrown away until the other side
@@ -275,8 +379,8 @@ extension ProxyConnection {
         while true {
             switch client?.read() ?? .failed {
             case .bytes: continue
-            case .nothing: return
-            case .end, .failed: return close()
+            case .nothing where client?.hasEnded == false: return
+            case .nothing, .end, .failed: return close()
             }
         }
     }
@@ -284,6 +388,8 @@ extension ProxyConnection {
     /// Ends with an error to both sides; nil where there is nothing to say about it.
     private func fail(_ reason: String?) {
         if record.reason == nil { record.reason = reason }
+        // An alert of TLS, for the command to tell of.
+        if client?.failure != nil { _ = client?.flush() }
         close(aborting: true)
     }
 

@@ -79,6 +79,7 @@ struct ProxyHead: Sendable {
             (host, port, path) = try isTunnel ? Self.authority(words[1]) : Self.address(words[1])
         }
         fields = try Self.fields(lines.dropFirst())
+        if let tunnel { try Self.checkHost(fields, tunnel, isRequired: version == "HTTP/1.1") }
         framing = try Self.framing(fields)
     }
 
@@ -165,6 +166,25 @@ extension ProxyHead {
             )
         }
         return fields
+    }
+
+    /// Whoever reads the request behind us goes by its Host: it is the tunnel's, said once.
+    private static func checkHost(
+        _ fields: [(name: String, value: [UInt8])],
+        _ tunnel: (host: String, port: UInt16),
+        isRequired: Bool
+    ) throws(ProxyRefusal) {
+        let hosts = fields.filter { $0.name.lowercased() == "host" }
+        let asked = hosts.first.flatMap { hostAndPort($0.value[...]) }
+        let isSame =
+            asked.map { HostRule.hostName($0.0) == tunnel.host && ($0.1 ?? 443) == tunnel.port }
+            ?? (hosts.isEmpty && !isRequired)
+        guard hosts.count <= 1, isSame else {
+            throw ProxyRefusal(
+                400,
+                "a request to another host than \(tunnel.host):\(tunnel.port), which its tunnel leads to"
+            )
+        }
     }
 
     private static func framing(_ fields: [(name: String, value: [UInt8])]) throws(ProxyRefusal) -> Framing {

@@ -13,14 +13,22 @@ struct ProxyPolicy {
             throw ProxyRefusal(403, "\(name):\(head.port) is not among the hosts that this skill may reach")
         }
         // Its placeholder would arrive as it is.
-        if head.isTunnel, let secret = hosts.secrets.first(where: { isFor(name, head.port, $0) }) {
+        if head.isTunnel, !intercepts(name, head.port),
+            let secret = hosts.secrets.first(where: { isFor(name, head.port, $0) })
+        {
             throw ProxyRefusal(
                 403,
                 "the secret \(secret.name) of \(name):\(head.port) can not be written into TLS: "
-                    + "grant it under descriptor_secrets, or bind it to the port of plain http only"
+                    + "let the proxy read it (intercept_tls: true), grant it under descriptor_secrets, "
+                    + "or bind it to the port of plain http only"
             )
         }
         return name
+    }
+
+    /// Whether the proxy ends the TLS of a tunnel to the host, to write secrets into its requests.
+    func intercepts(_ name: String, _ port: UInt16) -> Bool {
+        hosts.secrets.contains { $0.interceptsTLS && isFor(name, port, $0) }
     }
 
     /// Those that may be connected to; a name that leads elsewhere only is refused.
@@ -36,22 +44,25 @@ struct ProxyPolicy {
     }
 
     /// The head with secrets in place of their placeholders, where the host is one of theirs.
-    func revealing(_ head: ProxyHead, to name: String) throws(ProxyRefusal) -> ProxyHead {
+    func revealing(
+        _ head: ProxyHead,
+        to name: String,
+        overTLS: Bool
+    ) throws(ProxyRefusal) -> ProxyHead {
         guard !hosts.secrets.isEmpty else { return head }
         return try head.mapping(
             path: { bytes throws(ProxyRefusal) in
-                try reveal(bytes, to: name, port: head.port) { Self.percentEncoded($0) }
+                try reveal(bytes, to: (name, head.port, overTLS)) { Self.percentEncoded($0) }
             },
             values: { bytes throws(ProxyRefusal) in
-                try reveal(bytes, to: name, port: head.port) { Array($0.utf8) }
+                try reveal(bytes, to: (name, head.port, overTLS)) { Array($0.utf8) }
             }
         )
     }
 
     private func reveal(
         _ bytes: [UInt8],
-        to name: String,
-        port: UInt16,
+        to host: (name: String, port: UInt16, isOverTLS: Bool),
         as encode: (String) -> [UInt8]
     ) throws(ProxyRefusal) -> [UInt8] {
         var bytes = bytes
@@ -59,8 +70,12 @@ struct ProxyPolicy {
             let placeholder = Array(secret.placeholder.utf8)
             var from = 0
             while let found = Self.find(placeholder, in: bytes, from: from) {
-                guard isFor(name, port, secret) else {
-                    throw ProxyRefusal(403, "the secret \(secret.name) is not for \(name):\(port)")
+                guard isFor(host.name, host.port, secret) else {
+                    throw ProxyRefusal(403, "the secret \(secret.name) is not for \(host.name):\(host.port)")
+                }
+                guard secret.interceptsTLS == host.isOverTLS else {
+                    let way = secret.interceptsTLS ? "https" : "plain http"
+                    throw ProxyRefusal(403, "the secret \(secret.name) goes over \(way) only")
                 }
                 let value = encode(secret.value)
                 bytes.replaceSubrange(found..<found + placeholder.count, with: value)

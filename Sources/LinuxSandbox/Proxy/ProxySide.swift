@@ -1,8 +1,9 @@
+import Crypto
 import Glibc
 import Network
 
-/// One of the two sockets of a proxied connection, with what waits to be written to it. Touched on the loop's
-/// thread only.
+/// One of the two sockets of a proxied connection, with what waits to be written to it; with TLS in between
+/// where the proxy is an end of it. Touched on the loop's thread only.
 final class ProxySide: EventLoopHandler, @unchecked Sendable {
     // Safe to share: after `init` all happens on the loop's thread.
     enum Piece {
@@ -26,6 +27,12 @@ final class ProxySide: EventLoopHandler, @unchecked Sendable {
     /// The other side sends no more.
     private(set) var hasEnded = false
     private var isShut = false
+    private var tls: TLSEngine?
+    /// It ended without saying so, which only TLS can tell.
+    private(set) var isCut = false
+    /// Why TLS failed.
+    private(set) var failure: String?
+    private var hasSaidEnd = false
 
     init(_ descriptor: CInt, loop: EventLoop, connection: ProxyConnection) {
         self.descriptor = descriptor
@@ -41,19 +48,54 @@ final class ProxySide: EventLoopHandler, @unchecked Sendable {
 
     func sweep(_ now: ContinuousClock.Instant) { connection?.sweep(now, self) }
 
+    /// TLS from here on; `early` are the first bytes of the other side, that were read already.
+    func secure(_ engine: TLSEngine, early: [UInt8] = []) -> Piece {
+        tls = engine
+        return opened(early)
+    }
+
+    /// Bytes may be queued.
+    var isSecured: Bool { tls?.isEstablished == true }
+
     func read() -> Piece {
+        guard failure == nil else { return .failed }
         guard !hasEnded else { return .nothing }
         var piece = [UInt8](repeating: 0, count: Self.pieceBytes)
         let count = Glibc.read(descriptor, &piece, piece.count)
-        if count > 0 { return .bytes(Array(piece[..<count])) }
+        if count > 0 { return opened(Array(piece[..<count])) }
         if count == 0 {
             hasEnded = true
+            isCut = tls != nil
             return .end
         }
         return errno == EAGAIN || errno == EINTR ? .nothing : .failed
     }
 
-    func queue(_ bytes: some Sequence<UInt8>) {
+    private func opened(_ bytes: [UInt8]) -> Piece {
+        guard let tls else { return .bytes(bytes) }
+        defer { append(tls.takeOutgoing()) }
+        do throws(TLSError) {
+            let plain = try tls.receive(bytes)
+            hasEnded = tls.hasEnded
+            return plain.isEmpty ? hasEnded ? .end : .nothing : .bytes(plain)
+        } catch {
+            failure = error.detail
+            return .failed
+        }
+    }
+
+    func queue(_ bytes: [UInt8]) {
+        guard let tls else { return append(bytes) }
+        guard failure == nil, !hasSaidEnd else { return }
+        do throws(TLSError) {
+            try tls.send(bytes)
+        } catch {
+            failure = error.detail
+        }
+        append(tls.takeOutgoing())
+    }
+
+    private func append(_ bytes: [UInt8]) {
         if sent > 0, sent == outgoing.count {
             outgoing.removeAll(keepingCapacity: true)
             sent = 0
@@ -74,9 +116,19 @@ final class ProxySide: EventLoopHandler, @unchecked Sendable {
         return true
     }
 
+    /// Says within TLS that no more comes, so that the end is no cut; nothing without TLS.
+    func sayEnd() {
+        guard let tls, failure == nil, !hasSaidEnd else { return }
+        hasSaidEnd = true
+        tls.end()
+        append(tls.takeOutgoing())
+    }
+
     /// Tells the other side that no more comes; once.
     func endWriting() {
         guard !isShut else { return }
+        sayEnd()
+        guard flush(), pending == 0 else { return }
         isShut = true
         shutdown(descriptor, CInt(SHUT_WR))
     }

@@ -1,4 +1,5 @@
 import CLinux
+import Crypto
 import Glibc
 import Network
 package import Pipeline
@@ -14,9 +15,11 @@ package struct SandboxConnection: Sendable, Hashable {
     /// Where it led; nil when it was refused before.
     package var address: NetworkAddress?
     package var isAllowed = false
+    /// The proxy read it, to write secrets into it.
+    package var isIntercepted = false
     /// Why it was refused, or ended other than by its two sides.
     package var reason: String?
-    /// Of a plain request.
+    /// Of a request that the proxy could read.
     package var status: Int?
     package var sentBytes = 0
     package var receivedBytes = 0
@@ -34,16 +37,31 @@ final class SandboxProxy: Sendable {
     private static let loop = EventLoop(name: "sandbox-proxy")
 
     private let resolver: NameResolver
+    private let trust: TLSContext
     private let audit: @Sendable (SandboxConnection) -> Void
 
-    init(resolve: @escaping NameResolver.Look, audit: @escaping @Sendable (SandboxConnection) -> Void) {
+    /// `trust`: of the TLS to hosts that is the proxy's own.
+    init(
+        resolve: @escaping NameResolver.Look,
+        trust: TLSContext,
+        audit: @escaping @Sendable (SandboxConnection) -> Void
+    ) {
         resolver = NameResolver(resolve)
+        self.trust = trust
         self.audit = audit
     }
 
-    /// Serves the listener, which it closes in the end.
-    func open(_ listener: CInt, for hosts: SandboxHosts) -> ProxyDoor {
-        let door = ProxyDoor(listener, hosts: hosts, resolver: resolver, loop: Self.loop, audit: audit)
+    /// Serves the listener, which it closes in the end. `authority`: the run's own, if it has
+    /// one.
+    func open(_ listener: CInt, for hosts: SandboxHosts, authority: CertificateAuthority?) -> ProxyDoor {
+        let door = ProxyDoor(
+            listener,
+            hosts: hosts,
+            resolver: resolver,
+            tls: (authority, trust),
+            loop: Self.loop,
+            audit: audit
+        )
         Self.loop.execute { door.start() }
         return door
     }
@@ -69,6 +87,7 @@ final class SandboxProxy: Sendable {
             "milliseconds": "\(connection.duration.milliseconds)",
         ]
         metadata["address"] = connection.address?.description
+        if connection.isIntercepted { metadata["tls"] = "intercepted" }
         metadata[LogKeys.status] = connection.status.map { "\($0)" }
         metadata[LogKeys.reason] = connection.reason
         logger.info("Connection of a skill", metadata: metadata)
@@ -82,6 +101,7 @@ final class ProxyDoor: EventLoopHandler, @unchecked Sendable {
     // Safe to share: after `init` all happens on the loop's thread; `close` goes there.
     let hosts: SandboxHosts
     let resolver: NameResolver
+    let tls: (authority: CertificateAuthority?, trust: TLSContext)
     var sentBytes = 0
     var receivedBytes = 0
     var policy: ProxyPolicy { ProxyPolicy(hosts: hosts) }
@@ -97,12 +117,14 @@ final class ProxyDoor: EventLoopHandler, @unchecked Sendable {
         _ listener: CInt,
         hosts: SandboxHosts,
         resolver: NameResolver,
+        tls: (authority: CertificateAuthority?, trust: TLSContext),
         loop: EventLoop,
         audit: @escaping @Sendable (SandboxConnection) -> Void
     ) {
         self.listener = listener
         self.hosts = hosts
         self.resolver = resolver
+        self.tls = tls
         self.loop = loop
         self.audit = audit
         _ = fcntl(listener, F_SETFL, fcntl(listener, F_GETFL) | O_NONBLOCK)

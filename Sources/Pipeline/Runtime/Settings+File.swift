@@ -96,6 +96,7 @@ extension Settings {
     {
         let keys = [
             "missing_layers", "ready", "python_ready", "ready_for", "private_networks", "secrets", "skills",
+            "trusted_certificates",
         ]
         guard let reader = try root.reader("sandbox", keys: keys) else { return }
         sandbox.mayLackLayers = try reader.word("missing_layers", MissingLayers.self) == .allow
@@ -103,6 +104,7 @@ extension Settings {
         sandbox.pythonPoolSize = try reader.integer("python_ready", in: 0...64) ?? sandbox.pythonPoolSize
         sandbox.poolIdle =
             try reader.duration("ready_for", in: .seconds(1)...(.seconds(86_400))) ?? sandbox.poolIdle
+        sandbox.trustedCertificates = try reader.string("trusted_certificates").map { context.path($0) }
         try takeGrants(reader, context)
     }
 

@@ -11,11 +11,12 @@ extension Settings {
             networks.append(range)
         }
         var secrets: [String: SkillSecret] = [:]
-        for (name, secret) in try Self.named("secrets", reader, keys: ["value", "hosts"]) {
+        for (name, secret) in try Self.named("secrets", reader, keys: ["value", "hosts", "intercept_tls"]) {
             secrets[name] = SkillSecret(
                 name: name,
                 value: context.secret(try secret.required("value")),
-                hosts: try Self.hosts(secret)
+                hosts: try Self.hosts(secret),
+                interceptsTLS: try secret.bool("intercept_tls") ?? false
             )
         }
         let keys = ["hosts", "secrets", "descriptor_secrets", "response_max", "request_max"]

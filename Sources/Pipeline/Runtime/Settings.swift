@@ -83,6 +83,8 @@ package struct Settings: Sendable {
         /// Of those in which a Python waits.
         package var pythonPoolSize = 1
         package var poolIdle: Duration = .seconds(60)
+        /// A file with authorities that the proxy trusts beside the system's, for TLS of its own.
+        package var trustedCertificates: String?
         /// By skill.
         package var grants: [String: SkillGrant] = [:]
 

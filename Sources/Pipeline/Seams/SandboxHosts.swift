@@ -33,16 +33,20 @@ package struct SandboxHosts: Sendable, Hashable {
 }
 
 /// A secret that stays outside: the command sees `placeholder` in the variable `name`, and the proxy writes
-/// the value in its place into what goes to the hosts.
+/// the value in its place into what goes to the hosts: plain HTTP, or TLS that the proxy reads.
 package struct SandboxSecret: Sendable, Hashable, CustomStringConvertible {
     package let name: String
     package let value: String
     package let hosts: [HostRule]
+    /// The proxy ends the command's TLS to these hosts with a certificate of the run's own authority, and
+    /// speaks TLS to them itself; the secret goes over TLS only. Otherwise over plain HTTP only.
+    package let interceptsTLS: Bool
 
-    package init(name: String, value: String, hosts: [HostRule]) {
+    package init(name: String, value: String, hosts: [HostRule], interceptsTLS: Bool = false) {
         self.name = name
         self.value = value
         self.hosts = hosts
+        self.interceptsTLS = interceptsTLS
     }
 
     /// The same in every run, so that what a skill answers does not depend on it. Worth nothing elsewhere.

@@ -22,7 +22,14 @@ package struct SkillGrant: Sendable {
         var values: [SandboxSecret] = []
         for secret in secrets {
             let value = try secret.value.value()
-            values.append(SandboxSecret(name: secret.name, value: value, hosts: secret.hosts))
+            values.append(
+                SandboxSecret(
+                    name: secret.name,
+                    value: value,
+                    hosts: secret.hosts,
+                    interceptsTLS: secret.interceptsTLS
+                )
+            )
         }
         for secret in descriptorSecrets { run.descriptorSecrets[secret.name] = try secret.value.value() }
         guard !hosts.isEmpty else { return }
@@ -40,11 +47,14 @@ package struct SkillSecret: Sendable {
     package let value: Secret
     /// Where the proxy may send it.
     package let hosts: [HostRule]
+    /// In requests over TLS, which the proxy reads for it; see `SandboxSecret`.
+    package let interceptsTLS: Bool
 
-    package init(name: String, value: Secret, hosts: [HostRule]) {
+    package init(name: String, value: Secret, hosts: [HostRule], interceptsTLS: Bool) {
         self.name = name
         self.value = value
         self.hosts = hosts
+        self.interceptsTLS = interceptsTLS
     }
 }
 
