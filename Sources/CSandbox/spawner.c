@@ -45,6 +45,7 @@ struct member {
 struct slot {
     pid_t process;
     int network;
+    uint64_t run; // whose network it is, where the run has ports; else 0
     int idmap; // user namespace that shows the worker's files as this slot's; 0 until needed
 };
 
@@ -62,6 +63,8 @@ static enum sandbox_step template_step;
 // Network namespaces that sandboxes left as they found them: nobody inside can change one.
 static int networks[NETWORKS_KEPT];
 static int network_count;
+// Where we are ourselves, once we have made networks for others; with nothing in it.
+static int own_network = -1;
 // Sandboxes made ahead: plain ones, and ones in which an interpreter waits.
 static struct pool {
     struct member members[SANDBOX_POOL_MAX];
@@ -159,7 +162,7 @@ static void reap(void) {
             if (slots[i].process != process) continue;
             slots[i].process = 0;
             if (slots[i].network < 0) continue;
-            if (network_count < NETWORKS_KEPT) {
+            if (!slots[i].run && network_count < NETWORKS_KEPT) {
                 networks[network_count++] = slots[i].network;
             } else {
                 close(slots[i].network);
@@ -186,6 +189,43 @@ static int network_of(long process) {
     return open(path, O_RDONLY | O_CLOEXEC);
 }
 
+static int this_network(void) {
+    return open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+}
+
+// Nothing may go on in another's network.
+static void return_home(void) {
+    if (setns(own_network, CLONE_NEWNET) != 0) _exit(1);
+}
+
+// A new network namespace, or -errno. An ordinary user could not come back to the host's, so we leave that for
+// one of our own first.
+static int make_network(void) {
+    if (own_network < 0) {
+        if (unshare(CLONE_NEWNET) != 0) return -errno;
+        own_network = this_network();
+        if (own_network < 0) return -errno;
+    }
+    if (unshare(CLONE_NEWNET) != 0) return -errno;
+    int network = this_network();
+    int error = errno;
+    return_home();
+    return network < 0 ? -error : network;
+}
+
+// A TCP socket in the network of a run with ports, where it stays, whoever holds it; or -errno.
+static int make_socket(uint64_t run) {
+    for (int i = 0; i < SLOTS; i++) {
+        if (slots[i].process == 0 || slots[i].run != run || run == 0) continue;
+        if (setns(slots[i].network, CLONE_NEWNET) != 0) return -errno;
+        int made = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        int error = errno;
+        return_home();
+        return made < 0 ? -error : made;
+    }
+    return -ESRCH;
+}
+
 // What the sandbox needs from its slot; 0, or -errno with the step that failed.
 static int prepare_slot(int index, enum sandbox_step *step) {
     plan.descriptors[CHILD_IDMAP] = -1;
@@ -207,9 +247,14 @@ static int spawn(int request, enum sandbox_step *step) {
     int error = prepare_slot(index, step);
     if (error) return error;
     *step = SANDBOX_STEP_CLONE;
-    // What had a door may have talked through it: such a namespace is new and used once.
-    int is_private = request < 0 && plan.limits.has_door;
-    int network = is_private ? -1 : take_network();
+    // What had a door or ports may have talked through them: such a namespace is new and used once.
+    int has_ports = request < 0 && plan.limits.ports[0];
+    int is_private = request < 0 && plan_uses_network(&plan);
+    int network = has_ports ? make_network() : is_private ? -1 : take_network();
+    if (has_ports && network < 0) {
+        *step = SANDBOX_STEP_NETWORK;
+        return network;
+    }
     plan.descriptors[CHILD_NETWORK] = network;
     plan.descriptors[CHILD_ALIVE] = alive[0];
     plan.descriptors[CHILD_PROC] = proc;
@@ -223,10 +268,12 @@ static int spawn(int request, enum sandbox_step *step) {
     long process = raw_clone3(&arguments, sizeof arguments);
     if (process == 0) sandbox_child(&plan);
     if (process < 0) {
-        if (network >= 0) networks[network_count++] = network;
+        if (has_ports) close(network);
+        if (network >= 0 && !has_ports) networks[network_count++] = network;
         return (int)process;
     }
     slots[index].process = (pid_t)process;
+    slots[index].run = has_ports ? plan.limits.id : 0;
     slots[index].network = network >= 0 || is_private ? network : network_of(process);
     return pidfd;
 }
@@ -325,7 +372,7 @@ static void take_hello(size_t count) {
 
 static void take_request(size_t count, const int *descriptors, int descriptor_count) {
     enum sandbox_step step = SANDBOX_STEP_REQUEST;
-    int is_unready = plan.filters[FILTER_PLAIN].len == 0 || plan.filters[FILTER_DOOR].len == 0;
+    int is_unready = plan.filters[FILTER_PLAIN].len == 0 || plan.filters[FILTER_TCP].len == 0;
     int error = is_unready || descriptor_count < SANDBOX_FD_COUNT
                     ? EINVAL
                     : request_read(&plan, message, count);
@@ -335,7 +382,7 @@ static void take_request(size_t count, const int *descriptors, int descriptor_co
     }
     int pidfd = -error;
     if (!error) {
-        int is_plain = !plan.limits.has_door;
+        int is_plain = !plan_uses_network(&plan);
         pidfd = -1;
         if (is_plain && plan.limits.is_for_interpreter && !plan.limits.has_secrets)
             pidfd = send_to_pool(&interpreter_pool, count, descriptors, descriptor_count);
@@ -350,6 +397,15 @@ static void take_request(size_t count, const int *descriptors, int descriptor_co
     if (pidfd >= 0) close(pidfd);
 }
 
+static void take_socket(size_t count) {
+    struct sandbox_socket asked;
+    if (count != sizeof asked) return;
+    memcpy(&asked, message, sizeof asked);
+    int made = make_socket(asked.run);
+    reply(asked.id, made < 0 ? -made : 0, SANDBOX_STEP_NETWORK, made);
+    if (made >= 0) close(made);
+}
+
 static void serve(void) {
     int descriptors[SANDBOX_FD_MAX];
     int descriptor_count;
@@ -361,6 +417,8 @@ static void serve(void) {
     memcpy(&kind, message, sizeof kind);
     if (count >= (long)sizeof(struct sandbox_hello) && kind == SANDBOX_HELLO) {
         take_hello((size_t)count);
+    } else if (count >= (long)sizeof kind && kind == SANDBOX_SOCKET) {
+        take_socket((size_t)count);
     } else {
         take_request((size_t)count, descriptors, descriptor_count);
         is_pool_asleep = 0;

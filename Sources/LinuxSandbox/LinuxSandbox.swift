@@ -83,6 +83,7 @@ package final class LinuxSandbox: ControllableSandbox {
         control: SandboxControl = SandboxControl(),
         output: @escaping @Sendable (SandboxStream, [UInt8]) -> Void
     ) async throws(SandboxError) -> SandboxOutcome {
+        defer { control.end() }
         let id = loop.nextID()
         let request: SandboxRequest
         do throws(SandboxError) {
@@ -105,7 +106,12 @@ package final class LinuxSandbox: ControllableSandbox {
                 }
                 active.standardInput = standardInput
                 loop.put(.start(active))
-                control.attach { [loop] number in loop.put(.signal(id, number)) }
+                control.attach { [loop] message in
+                    switch message {
+                    case .signal(let number): loop.put(.signal(id, number))
+                    case .dial(let dial): loop.put(.dial(id, dial))
+                    }
+                }
             }
         } onCancel: {
             cancellation.isAsked.store(true, ordering: .releasing)

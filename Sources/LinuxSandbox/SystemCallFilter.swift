@@ -15,8 +15,8 @@ package struct SystemCallFilter: Sendable {
 
     package enum Kind: Sendable {
         case plain
-        /// With the door to the worker's proxy.
-        case door
+        /// With the door to the worker's proxy, or with ports.
+        case tcp
         /// Of an interpreter that waits for its program, and then takes Landlock and the rest of the filter.
         case waiting
     }
@@ -37,7 +37,7 @@ package struct SystemCallFilter: Sendable {
         // A tree of comparisons in place of a list; calls are found in a few steps.
         try Self.check(seccomp_attr_set(context, SCMP_FLTATR_CTL_OPTIMIZE, 2), "optimisation")
         try Self.addRules(to: context)
-        try kind == .door ? Self.addDoor(to: context) : Self.addNoDoor(to: context)
+        try kind == .tcp ? Self.addTCP(to: context) : Self.addNoTCP(to: context)
         if kind == .waiting { try Self.addLastWalls(to: context) }
         program = try Self.export(context)
         // And setsockopt, which each of the two filters treats in its own way.
@@ -70,7 +70,7 @@ package struct SystemCallFilter: Sendable {
         for call in SystemCallRules.fatal { try add(call, killProcess, to: context) }
     }
 
-    private static func addNoDoor(to context: scmp_filter_ctx) throws(SandboxError) {
+    private static func addNoTCP(to context: scmp_filter_ctx) throws(SandboxError) {
         let notLocal = scmp_arg_cmp(arg: 0, op: SCMP_CMP_NE, datum_a: 1, datum_b: 0)
         try add("socket", fail(EAFNOSUPPORT), [notLocal], to: context)
         try add("setsockopt", allow, to: context)
@@ -84,7 +84,7 @@ package struct SystemCallFilter: Sendable {
 
     /// TCP over IPv4 and nothing else, with the options that programs set; no way to load a protocol or to
     /// repair a connection.
-    private static func addDoor(to context: scmp_filter_ctx) throws(SandboxError) {
+    private static func addTCP(to context: scmp_filter_ctx) throws(SandboxError) {
         let isInternet = scmp_arg_cmp(arg: 0, op: SCMP_CMP_EQ, datum_a: 2, datum_b: 0)
         let isStream = scmp_arg_cmp(arg: 1, op: SCMP_CMP_MASKED_EQ, datum_a: 0xF, datum_b: 1)
         for (operation, family) in [(SCMP_CMP_EQ, 0), (SCMP_CMP_GT, 2)] as [(scmp_compare, UInt64)] {
@@ -159,12 +159,12 @@ package struct SystemCallFilter: Sendable {
 /// The filters that a spawner holds.
 struct SandboxFilters: Sendable {
     let plain: SystemCallFilter
-    let door: SystemCallFilter
+    let tcp: SystemCallFilter
     let waiting: SystemCallFilter
 
     init() throws(SandboxError) {
         plain = try SystemCallFilter()
-        door = try SystemCallFilter(.door)
+        tcp = try SystemCallFilter(.tcp)
         waiting = try SystemCallFilter(.waiting)
     }
 }

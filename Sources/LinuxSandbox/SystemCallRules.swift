@@ -58,7 +58,7 @@ enum SystemCallRules {
         ("mknodat", 2, 0o170000, 0o010000),
     ]
 
-    /// With the door: the levels and options of sockets; all of the socket's own level.
+    /// With the door or ports: the levels and options of sockets; all of the socket's own level.
     static let socketOptions: [(level: UInt64, options: [UInt64])] = [
         (1, []),
         // IP_TOS.

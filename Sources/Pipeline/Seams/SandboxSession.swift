@@ -22,6 +22,14 @@ package protocol SandboxSession: Sendable {
     func signal(_ number: Int32, to process: SessionProcess.ID) async throws(SandboxError)
     /// Returns when the process has ended; at once for one that has.
     func wait(for process: SessionProcess.ID) async throws(SandboxError) -> SandboxOutcome
+    /// A new connection to a port that the process was granted; waits as long as `patience` until something
+    /// listens there. Throws `.invalid` when nothing does in time, the port was not granted, or the process
+    /// has ended.
+    func connect(
+        to process: SessionProcess.ID,
+        port: UInt16,
+        patience: Duration
+    ) async throws(SandboxError) -> PortConnection
 
     /// Throws `.invalid` for what is no readable file, or has more bytes than `most`.
     func read(_ path: String, most: Int) async throws(SandboxError) -> [UInt8]
@@ -41,6 +49,8 @@ package struct SessionCommand: Sendable, Hashable {
     package var input: [UInt8] = []
     /// Beyond the session's own; nil for that.
     package var timeout: Duration?
+    /// That a background process may listen on, as in `SandboxRun.ports`.
+    package var ports: [UInt16] = []
 
     package init(_ command: [String]) {
         self.command = command
@@ -50,6 +60,7 @@ package struct SessionCommand: Sendable, Hashable {
 package struct SessionProcess: Sendable, Hashable, Identifiable {
     package let id: Int
     package let command: [String]
+    package let ports: [UInt16]
     /// Nil while it runs.
     package var outcome: SandboxOutcome?
     /// Why it could not be run.

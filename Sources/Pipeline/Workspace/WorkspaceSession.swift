@@ -42,7 +42,7 @@ package actor WorkspaceSession: SandboxSession {
         let log = SessionLog()
         let control = SandboxControl()
         running[id] = Running(
-            process: SessionProcess(id: id, command: command.command),
+            process: SessionProcess(id: id, command: command.command, ports: command.ports),
             control: control,
             log: log
         )
@@ -79,6 +79,14 @@ package actor WorkspaceSession: SandboxSession {
         return outcome
     }
 
+    package func connect(
+        to id: SessionProcess.ID,
+        port: UInt16,
+        patience: Duration
+    ) async throws(SandboxError) -> PortConnection {
+        try await known(id).control.connect(to: port, patience: patience)
+    }
+
     package func close() async {
         isClosed = true
         let tasks = running.values.compactMap(\.task)
@@ -113,6 +121,7 @@ package actor WorkspaceSession: SandboxSession {
         run.command = command.command
         run.environment.merge(command.environment) { $1 }
         run.input = command.input
+        run.ports = command.ports
         if let folder = command.folder { run.workingDirectory = try Self.inside(folder) }
         if let timeout = command.timeout { run.limits.wallClock = timeout }
         return run
