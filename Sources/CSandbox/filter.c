@@ -98,6 +98,7 @@ void filter_landlock(const struct sandbox_plan *plan) {
 
 // The very last step before execve: the filter allows no set-up call.
 void filter_install(const struct sandbox_plan *plan) {
-    const struct sock_fprog *filter = &plan->filters[plan_uses_network(plan) ? FILTER_TCP : FILTER_PLAIN];
+    enum filter kind = plan->limits.ports[0] ? FILTER_PORTS : plan->limits.has_door ? FILTER_DOOR : FILTER_PLAIN;
+    const struct sock_fprog *filter = &plan->filters[kind];
     child_need(SANDBOX_STEP_SECCOMP, raw_seccomp(SECCOMP_SET_MODE_FILTER, 0, filter));
 }

@@ -28,9 +28,9 @@ enum child_descriptor {
     CHILD_SPARE                // first number that is not kept
 };
 
-// Of a plain run, of one with a door to the network or with ports, and of an interpreter that still has to take
-// its walls.
-enum filter { FILTER_PLAIN, FILTER_TCP, FILTER_WAITING, FILTER_COUNT };
+// Of a plain run, of one with a door to the network, of an interpreter that still has to take its walls, and of
+// a run with ports, whether it has a door or not.
+enum filter { FILTER_PLAIN, FILTER_DOOR, FILTER_WAITING, FILTER_PORTS, FILTER_COUNT };
 
 struct sandbox_mount {
     const char *host;
@@ -86,6 +86,12 @@ static inline long child_need(enum sandbox_step step, long result) {
 long request_receive(int socket, char *message, int *descriptors, int *descriptor_count);
 int request_read(struct sandbox_plan *plan, char *message, size_t count);
 void request_descriptors(struct sandbox_plan *plan, const int *descriptors, int count);
+// network.c
+int network_take(void);
+void network_keep(int network);
+int network_of(long process);
+int network_make(void);
+int network_socket(int network);
 // identity.c
 void identity_change_user(const struct sandbox_plan *plan);
 void identity_enter(const struct sandbox_plan *plan);

@@ -33,7 +33,6 @@
 #define CLONE_CLEAR_SIGHAND 0x100000000ULL
 #endif
 #define NAMESPACES (CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS)
-#define NETWORKS_KEPT 128
 #define QUIET_MILLISECONDS 2
 
 // A sandbox that waits for its one request.
@@ -60,11 +59,6 @@ static int proc;
 static int template = -1;
 static int template_error;
 static enum sandbox_step template_step;
-// Network namespaces that sandboxes left as they found them: nobody inside can change one.
-static int networks[NETWORKS_KEPT];
-static int network_count;
-// Where we are ourselves, once we have made networks for others; with nothing in it.
-static int own_network = -1;
 // Sandboxes made ahead: plain ones, and ones in which an interpreter waits.
 static struct pool {
     struct member members[SANDBOX_POOL_MAX];
@@ -162,10 +156,10 @@ static void reap(void) {
             if (slots[i].process != process) continue;
             slots[i].process = 0;
             if (slots[i].network < 0) continue;
-            if (!slots[i].run && network_count < NETWORKS_KEPT) {
-                networks[network_count++] = slots[i].network;
-            } else {
+            if (slots[i].run) {
                 close(slots[i].network);
+            } else {
+                network_keep(slots[i].network);
             }
         }
     }
@@ -176,54 +170,6 @@ static int free_slot(void) {
         if (slots[i].process == 0) return i;
     }
     return -1;
-}
-
-// The next sandbox's network namespace: a used one, or -1 for a new one.
-static int take_network(void) {
-    return network_count > 0 ? networks[--network_count] : -1;
-}
-
-static int network_of(long process) {
-    char path[64];
-    snprintf(path, sizeof path, "/proc/%ld/ns/net", process);
-    return open(path, O_RDONLY | O_CLOEXEC);
-}
-
-static int this_network(void) {
-    return open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-}
-
-// Nothing may go on in another's network.
-static void return_home(void) {
-    if (setns(own_network, CLONE_NEWNET) != 0) _exit(1);
-}
-
-// A new network namespace, or -errno. An ordinary user could not come back to the host's, so we leave that for
-// one of our own first.
-static int make_network(void) {
-    if (own_network < 0) {
-        if (unshare(CLONE_NEWNET) != 0) return -errno;
-        own_network = this_network();
-        if (own_network < 0) return -errno;
-    }
-    if (unshare(CLONE_NEWNET) != 0) return -errno;
-    int network = this_network();
-    int error = errno;
-    return_home();
-    return network < 0 ? -error : network;
-}
-
-// A TCP socket in the network of a run with ports, where it stays, whoever holds it; or -errno.
-static int make_socket(uint64_t run) {
-    for (int i = 0; i < SLOTS; i++) {
-        if (slots[i].process == 0 || slots[i].run != run || run == 0) continue;
-        if (setns(slots[i].network, CLONE_NEWNET) != 0) return -errno;
-        int made = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        int error = errno;
-        return_home();
-        return made < 0 ? -error : made;
-    }
-    return -ESRCH;
 }
 
 // What the sandbox needs from its slot; 0, or -errno with the step that failed.
@@ -250,7 +196,7 @@ static int spawn(int request, enum sandbox_step *step) {
     // What had a door or ports may have talked through them: such a namespace is new and used once.
     int has_ports = request < 0 && plan.limits.ports[0];
     int is_private = request < 0 && plan_uses_network(&plan);
-    int network = has_ports ? make_network() : is_private ? -1 : take_network();
+    int network = has_ports ? network_make() : is_private ? -1 : network_take();
     if (has_ports && network < 0) {
         *step = SANDBOX_STEP_NETWORK;
         return network;
@@ -269,7 +215,7 @@ static int spawn(int request, enum sandbox_step *step) {
     if (process == 0) sandbox_child(&plan);
     if (process < 0) {
         if (has_ports) close(network);
-        if (network >= 0 && !has_ports) networks[network_count++] = network;
+        if (network >= 0 && !has_ports) network_keep(network);
         return (int)process;
     }
     slots[index].process = (pid_t)process;
@@ -345,7 +291,7 @@ static void take_hello(size_t count) {
     struct sandbox_hello hello;
     memcpy(&hello, message, sizeof hello);
     const uint32_t bytes[FILTER_COUNT] = {hello.filter_bytes, hello.network_filter_bytes,
-                                          hello.waiting_filter_bytes};
+                                          hello.waiting_filter_bytes, hello.ports_filter_bytes};
     const char *code = message + sizeof hello;
     size_t sum = sizeof hello + hello.interpreter_bytes;
     for (int i = 0; i < FILTER_COUNT; i++) sum += bytes[i];
@@ -372,7 +318,8 @@ static void take_hello(size_t count) {
 
 static void take_request(size_t count, const int *descriptors, int descriptor_count) {
     enum sandbox_step step = SANDBOX_STEP_REQUEST;
-    int is_unready = plan.filters[FILTER_PLAIN].len == 0 || plan.filters[FILTER_TCP].len == 0;
+    int is_unready = 0;
+    for (int i = 0; i < FILTER_COUNT; i++) is_unready |= plan.filters[i].len == 0;
     int error = is_unready || descriptor_count < SANDBOX_FD_COUNT
                     ? EINVAL
                     : request_read(&plan, message, count);
@@ -401,7 +348,10 @@ static void take_socket(size_t count) {
     struct sandbox_socket asked;
     if (count != sizeof asked) return;
     memcpy(&asked, message, sizeof asked);
-    int made = make_socket(asked.run);
+    int made = -ESRCH;
+    for (int i = 0; i < SLOTS && asked.run; i++) {
+        if (slots[i].process && slots[i].run == asked.run) made = network_socket(slots[i].network);
+    }
     reply(asked.id, made < 0 ? -made : 0, SANDBOX_STEP_NETWORK, made);
     if (made >= 0) close(made);
 }

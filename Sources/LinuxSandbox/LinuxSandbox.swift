@@ -75,6 +75,14 @@ package final class LinuxSandbox: ControllableSandbox {
         try await self.run(run, standardInput: -1, control: control, output: output)
     }
 
+    package func watch(
+        _ folder: String,
+        _ path: String,
+        into changes: AsyncStream<SessionChange>.Continuation
+    ) throws(SandboxError) -> @Sendable () -> Void {
+        try FolderWatch.start(folder, path, into: changes)
+    }
+
     /// As `run`, but the command reads `standardInput`, the reading end of a pipe, which this closes; -1 for
     /// the run's own input. Only a pipe: the command could open a file or terminal again, with other rights.
     package func run(

@@ -329,8 +329,9 @@ final class SandboxEngine {
         var hello = sandbox_hello()
         hello.message = SANDBOX_HELLO.rawValue
         hello.filter_bytes = UInt32(filters.plain.program.count)
-        hello.network_filter_bytes = UInt32(filters.tcp.program.count)
+        hello.network_filter_bytes = UInt32(filters.door.program.count)
         hello.waiting_filter_bytes = UInt32(filters.waiting.program.count)
+        hello.ports_filter_bytes = UInt32(filters.ports.program.count)
         let interpreter = Array(WarmPython.program.utf8) + [0]
         hello.interpreter_bytes = UInt32(interpreter.count)
         hello.interpreter_pool_size = UInt32(clamping: settings.pythonPoolSize)
@@ -338,8 +339,8 @@ final class SandboxEngine {
         hello.pool_size = UInt32(clamping: settings.poolSize)
         hello.pool_idle_seconds = UInt32(clamping: max(1, min(settings.poolIdle.components.seconds, 86_400)))
         let packet =
-            withUnsafeBytes(of: hello) { Array($0) } + filters.plain.program + filters.tcp.program
-            + filters.waiting.program + interpreter
+            withUnsafeBytes(of: hello) { Array($0) } + filters.plain.program + filters.door.program
+            + filters.waiting.program + filters.ports.program + interpreter
         _ = sandbox_send(control, packet, packet.count, nil, 0)
     }
 

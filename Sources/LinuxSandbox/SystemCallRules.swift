@@ -63,6 +63,8 @@ enum SystemCallRules {
         (1, []),
         // IP_TOS.
         (0, [1]),
+        // IPV6_V6ONLY.
+        (41, [26]),
         // No delay, cork, keep-alive times, defer accept, quick acknowledgement, user time-out. Not TCP_ULP.
         (6, [1, 3, 4, 5, 6, 9, 12, 18]),
     ]

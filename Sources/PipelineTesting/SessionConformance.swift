@@ -17,6 +17,7 @@ package struct SessionConformance: Sendable {
         ("signals reach a process, at once or when it starts", { try await $0.signals() }),
         ("files are read, written and listed, and none outside", { try await $0.readsAndWrites() }),
         ("a granted port is reached, and none that is not", { try await $0.connects() }),
+        ("a watch tells of changes, in folders made later too", { try await $0.watches() }),
         ("close ends what runs", { try await $0.closes() }),
     ]
 

@@ -66,7 +66,8 @@ enum sandbox_step {
 enum sandbox_message { SANDBOX_HELLO = 1, SANDBOX_RUN = 2, SANDBOX_SOCKET = 3 };
 
 // First packet to the spawner; `filter_bytes` bytes of BPF follow, then `network_filter_bytes` of the filter
-// for runs that may use TCP, `waiting_filter_bytes` of the one for interpreters that wait, and
+// for runs with a door to the network, `waiting_filter_bytes` of the one for interpreters that wait,
+// `ports_filter_bytes` of the one for runs with ports, and
 // `interpreter_bytes` of what these run, ended by a NUL byte. `interpreter_pool_size` of them wait beside the
 // pool of plain sandboxes. `pool_size` sandboxes are made ahead of
 // their requests, while there are any, and given up after `pool_idle_seconds` without. `is_lenient` lets it
@@ -82,7 +83,7 @@ struct sandbox_hello {
     uint32_t is_lenient;
     uint32_t pool_size;
     uint32_t pool_idle_seconds;
-    uint32_t reserved;
+    uint32_t ports_filter_bytes;
 };
 
 // The descriptors sent along with a request, in this order; then, where the request has them, the door's

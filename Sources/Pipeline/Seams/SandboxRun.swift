@@ -17,7 +17,7 @@ package struct SandboxRun: Sendable, Hashable {
     /// Secrets that the command itself may hold: lines `NAME=value` to read from its descriptor 3, once. Not
     /// in its environment, where every process would inherit them.
     package var descriptorSecrets: [String: String] = [:]
-    /// TCP ports, IPv4, that the command may listen on and connect to, on a loopback of its own; the way in is
+    /// TCP ports that the command may listen on and connect to, on a loopback of its own; the way in is
     /// `SandboxControl.connect`. At most 16, from 1024; not 3128 where the network is `hosts`.
     package var ports: [UInt16] = []
 

@@ -38,6 +38,10 @@ package protocol SandboxSession: Sendable {
     /// Sorted by name.
     func list(_ path: String) async throws(SandboxError) -> [SessionEntry]
 
+    /// What changes from now on at the path, a file or a folder with all below it, those made later too; at
+    /// most 8 watches at a time. Ends when the session is closed or the folder is gone. No link is followed.
+    func watch(_ path: String) async throws(SandboxError) -> AsyncStream<SessionChange>
+
     func close() async
 }
 
@@ -79,11 +83,19 @@ package struct SessionEntry: Sendable, Hashable {
     package let bytes: Int
 }
 
-/// A sandbox whose runs can be told something while they run.
+/// A sandbox whose runs can be told something while they run, and whose folders can be watched.
 package protocol ControllableSandbox: SkillSandbox {
     func run(
         _ run: SandboxRun,
         control: SandboxControl,
         output: @escaping @Sendable (SandboxStream, [UInt8]) -> Void
     ) async throws(SandboxError) -> SandboxOutcome
+
+    /// Tells of changes at the path, relative and with no `..`, below the folder of the host. What it returns
+    /// ends it, and is called once.
+    func watch(
+        _ folder: String,
+        _ path: String,
+        into changes: AsyncStream<SessionChange>.Continuation
+    ) throws(SandboxError) -> @Sendable () -> Void
 }

@@ -17,6 +17,7 @@ package actor WorkspaceSession: SandboxSession {
     private var running: [Int: Running] = [:]
     private var nextID = 1
     private var isClosed = false
+    private let watches = SessionWatches()
 
     /// `base.workspace` is the session's folder; its command is not used.
     package init(_ sandbox: any ControllableSandbox, base: SandboxRun) {
@@ -89,6 +90,7 @@ package actor WorkspaceSession: SandboxSession {
 
     package func close() async {
         isClosed = true
+        watches.end()
         let tasks = running.values.compactMap(\.task)
         for task in tasks { task.cancel() }
         for task in tasks { await task.value }
@@ -169,6 +171,15 @@ extension WorkspaceSession {
             let kind = parts[0].first.flatMap { kinds[$0] } ?? .other
             return SessionEntry(name: String(decoding: parts[2], as: UTF8.self), kind: kind, bytes: bytes)
         }.sorted { $0.name < $1.name }
+    }
+
+    package func watch(_ path: String) throws(SandboxError) -> AsyncStream<SessionChange> {
+        guard !isClosed else { throw SandboxError(.invalid, "the session is closed") }
+        guard let folder = base.workspace else { throw SandboxError(.invalid, "the session has no folder") }
+        let below = String(try Self.inside(path).dropFirst("/work".utf8.count))
+        return try watches.open { (changes) throws(SandboxError) in
+            try sandbox.watch(folder, below, into: changes)
+        }
     }
 
     private static func check(_ outcome: SandboxOutcome, _ path: String) throws(SandboxError) {
