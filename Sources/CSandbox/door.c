@@ -1,5 +1,6 @@
 // The one way out of a sandbox that may use the network: a listener on its own loopback, which the worker's
 // proxy serves from outside. Nothing of ours runs inside to be attacked, and nothing else can be connected to.
+// A run with ports has loopback too; the way in is a socket that the spawner makes in its network.
 #include <arpa/inet.h>
 #include <linux/sockios.h>
 #include <net/if.h>
@@ -35,11 +36,15 @@ static void send_listener(int listener) {
 // Needs CAP_NET_ADMIN for the interface.
 void door_open(const struct sandbox_plan *plan) {
     enum sandbox_step step = SANDBOX_STEP_DOOR;
-    if (!plan->limits.has_door) return;
+    if (!plan_uses_network(plan)) return;
     int listener = (int)child_need(step, raw_socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     struct ifreq loopback = {.ifr_name = "lo"};
     loopback.ifr_flags = IFF_UP | IFF_RUNNING;
     child_need(step, raw_ioctl(listener, SIOCSIFFLAGS, &loopback));
+    if (!plan->limits.has_door) {
+        raw_close(listener);
+        return;
+    }
     struct sockaddr_in address = {.sin_family = AF_INET,
                                   .sin_port = htons(SANDBOX_DOOR_PORT),
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};

@@ -52,7 +52,7 @@ static void allow(int ruleset, const char *path, uint64_t rights) {
 }
 
 // A second wall behind the mounts: read everything there is, write to /tmp, /work and three devices; no TCP
-// but to the door, and no signal or abstract socket across it.
+// but to the door and on the run's own ports, and no signal or abstract socket across it.
 int filter_landlock_rules(const struct sandbox_plan *plan) {
     int version = plan->landlock_version;
     if (version < 1 && plan->is_lenient) return -1;
@@ -80,6 +80,11 @@ int filter_landlock_rules(const struct sandbox_plan *plan) {
         struct landlock_port door = {NET_CONNECT_TCP, SANDBOX_DOOR_PORT};
         child_need(step, raw_landlock_add_rule(ruleset, RULE_NET_PORT, &door));
     }
+    for (int i = 0; i < SANDBOX_PORTS_MAX && plan->limits.ports[i] && version >= 4; i++) {
+        // And to connect: a server may ask itself whether it is well.
+        struct landlock_port port = {NET_BIND_TCP | NET_CONNECT_TCP, plan->limits.ports[i]};
+        child_need(step, raw_landlock_add_rule(ruleset, RULE_NET_PORT, &port));
+    }
     return ruleset;
 }
 
@@ -93,6 +98,7 @@ void filter_landlock(const struct sandbox_plan *plan) {
 
 // The very last step before execve: the filter allows no set-up call.
 void filter_install(const struct sandbox_plan *plan) {
-    const struct sock_fprog *filter = &plan->filters[plan->limits.has_door ? FILTER_DOOR : FILTER_PLAIN];
+    enum filter kind = plan->limits.ports[0] ? FILTER_PORTS : plan->limits.has_door ? FILTER_DOOR : FILTER_PLAIN;
+    const struct sock_fprog *filter = &plan->filters[kind];
     child_need(SANDBOX_STEP_SECCOMP, raw_seccomp(SECCOMP_SET_MODE_FILTER, 0, filter));
 }

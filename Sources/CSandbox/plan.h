@@ -21,7 +21,7 @@ enum child_descriptor {
         CHILD_CGROUPS + 2, // read end of a pipe that only the spawner writes: hang-up means it is gone
     CHILD_PROC,            // the host's /proc, as a path only
     CHILD_TEMPLATE,        // mount namespace with the root that all share
-    CHILD_NETWORK,         // an empty network namespace of an earlier sandbox, or -1
+    CHILD_NETWORK,         // an empty network namespace, an earlier sandbox's or made for ports, or -1
     CHILD_IDMAP,           // user namespace that maps the workspace's owner; only when the spawner is root
     CHILD_REQUEST,         // where to wait for the request, or -1 when it is at hand
     CHILD_INTERPRETER,         // pidfd of an interpreter that waits with us
@@ -29,8 +29,9 @@ enum child_descriptor {
     CHILD_SPARE                // first number that is not kept
 };
 
-// Of a plain run, of one with a door to the network, and of an interpreter that still has to take its walls.
-enum filter { FILTER_PLAIN, FILTER_DOOR, FILTER_WAITING, FILTER_COUNT };
+// Of a plain run, of one with a door to the network, of an interpreter that still has to take its walls, and of
+// a run with ports, whether it has a door or not.
+enum filter { FILTER_PLAIN, FILTER_DOOR, FILTER_WAITING, FILTER_PORTS, FILTER_COUNT };
 
 struct sandbox_mount {
     const char *host;
@@ -60,6 +61,11 @@ struct sandbox_plan {
 
 #define INSIDE_ID 1000
 
+// Whether anything of the network is up.
+static inline int plan_uses_network(const struct sandbox_plan *plan) {
+    return plan->limits.has_door || plan->limits.ports[0];
+}
+
 // An interpreter that waits for its program, see interpreter.c.
 struct interpreter {
     int process;
@@ -81,6 +87,12 @@ static inline long child_need(enum sandbox_step step, long result) {
 long request_receive(int socket, char *message, int *descriptors, int *descriptor_count);
 int request_read(struct sandbox_plan *plan, char *message, size_t count);
 void request_descriptors(struct sandbox_plan *plan, const int *descriptors, int count);
+// network.c
+int network_take(void);
+void network_keep(int network);
+int network_of(long process);
+int network_make(void);
+int network_socket(int network);
 // identity.c
 void identity_change_user(const struct sandbox_plan *plan);
 void identity_enter(const struct sandbox_plan *plan);

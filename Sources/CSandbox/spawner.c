@@ -33,7 +33,6 @@
 #define CLONE_CLEAR_SIGHAND 0x100000000ULL
 #endif
 #define NAMESPACES (CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS)
-#define NETWORKS_KEPT 128
 #define QUIET_MILLISECONDS 2
 
 // A sandbox that waits for its one request.
@@ -45,6 +44,7 @@ struct member {
 struct slot {
     pid_t process;
     int network;
+    uint64_t run; // whose network it is, where the run has ports; else 0
     int idmap; // user namespace that shows the worker's files as this slot's; 0 until needed
 };
 
@@ -59,9 +59,6 @@ static int proc;
 static int template = -1;
 static int template_error;
 static enum sandbox_step template_step;
-// Network namespaces that sandboxes left as they found them: nobody inside can change one.
-static int networks[NETWORKS_KEPT];
-static int network_count;
 // Sandboxes made ahead: plain ones, and ones in which an interpreter waits.
 static struct pool {
     struct member members[SANDBOX_POOL_MAX];
@@ -159,10 +156,10 @@ static void reap(void) {
             if (slots[i].process != process) continue;
             slots[i].process = 0;
             if (slots[i].network < 0) continue;
-            if (network_count < NETWORKS_KEPT) {
-                networks[network_count++] = slots[i].network;
-            } else {
+            if (slots[i].run) {
                 close(slots[i].network);
+            } else {
+                network_keep(slots[i].network);
             }
         }
     }
@@ -173,17 +170,6 @@ static int free_slot(void) {
         if (slots[i].process == 0) return i;
     }
     return -1;
-}
-
-// The next sandbox's network namespace: a used one, or -1 for a new one.
-static int take_network(void) {
-    return network_count > 0 ? networks[--network_count] : -1;
-}
-
-static int network_of(long process) {
-    char path[64];
-    snprintf(path, sizeof path, "/proc/%ld/ns/net", process);
-    return open(path, O_RDONLY | O_CLOEXEC);
 }
 
 // What the sandbox needs from its slot; 0, or -errno with the step that failed.
@@ -207,9 +193,14 @@ static int spawn(int request, enum sandbox_step *step) {
     int error = prepare_slot(index, step);
     if (error) return error;
     *step = SANDBOX_STEP_CLONE;
-    // What had a door may have talked through it: such a namespace is new and used once.
-    int is_private = request < 0 && plan.limits.has_door;
-    int network = is_private ? -1 : take_network();
+    // What had a door or ports may have talked through them: such a namespace is new and used once.
+    int has_ports = request < 0 && plan.limits.ports[0];
+    int is_private = request < 0 && plan_uses_network(&plan);
+    int network = has_ports ? network_make() : is_private ? -1 : network_take();
+    if (has_ports && network < 0) {
+        *step = SANDBOX_STEP_NETWORK;
+        return network;
+    }
     plan.descriptors[CHILD_NETWORK] = network;
     plan.descriptors[CHILD_ALIVE] = alive[0];
     plan.descriptors[CHILD_PROC] = proc;
@@ -223,10 +214,12 @@ static int spawn(int request, enum sandbox_step *step) {
     long process = raw_clone3(&arguments, sizeof arguments);
     if (process == 0) sandbox_child(&plan);
     if (process < 0) {
-        if (network >= 0) networks[network_count++] = network;
+        if (has_ports) close(network);
+        if (network >= 0 && !has_ports) network_keep(network);
         return (int)process;
     }
     slots[index].process = (pid_t)process;
+    slots[index].run = has_ports ? plan.limits.id : 0;
     slots[index].network = network >= 0 || is_private ? network : network_of(process);
     return pidfd;
 }
@@ -298,7 +291,7 @@ static void take_hello(size_t count) {
     struct sandbox_hello hello;
     memcpy(&hello, message, sizeof hello);
     const uint32_t bytes[FILTER_COUNT] = {hello.filter_bytes, hello.network_filter_bytes,
-                                          hello.waiting_filter_bytes};
+                                          hello.waiting_filter_bytes, hello.ports_filter_bytes};
     const char *code = message + sizeof hello;
     size_t sum = sizeof hello + hello.interpreter_bytes;
     for (int i = 0; i < FILTER_COUNT; i++) sum += bytes[i];
@@ -325,7 +318,8 @@ static void take_hello(size_t count) {
 
 static void take_request(size_t count, const int *descriptors, int descriptor_count) {
     enum sandbox_step step = SANDBOX_STEP_REQUEST;
-    int is_unready = plan.filters[FILTER_PLAIN].len == 0 || plan.filters[FILTER_DOOR].len == 0;
+    int is_unready = 0;
+    for (int i = 0; i < FILTER_COUNT; i++) is_unready |= plan.filters[i].len == 0;
     int error = is_unready || descriptor_count < SANDBOX_FD_COUNT
                     ? EINVAL
                     : request_read(&plan, message, count);
@@ -335,7 +329,7 @@ static void take_request(size_t count, const int *descriptors, int descriptor_co
     }
     int pidfd = -error;
     if (!error) {
-        int is_plain = !plan.limits.has_door;
+        int is_plain = !plan_uses_network(&plan);
         pidfd = -1;
         if (is_plain && plan.limits.is_for_interpreter && !plan.limits.has_secrets)
             pidfd = send_to_pool(&interpreter_pool, count, descriptors, descriptor_count);
@@ -350,6 +344,18 @@ static void take_request(size_t count, const int *descriptors, int descriptor_co
     if (pidfd >= 0) close(pidfd);
 }
 
+static void take_socket(size_t count) {
+    struct sandbox_socket asked;
+    if (count != sizeof asked) return;
+    memcpy(&asked, message, sizeof asked);
+    int made = -ESRCH;
+    for (int i = 0; i < SLOTS && asked.run; i++) {
+        if (slots[i].process && slots[i].run == asked.run) made = network_socket(slots[i].network);
+    }
+    reply(asked.id, made < 0 ? -made : 0, SANDBOX_STEP_NETWORK, made);
+    if (made >= 0) close(made);
+}
+
 static void serve(void) {
     int descriptors[SANDBOX_FD_MAX];
     int descriptor_count;
@@ -361,6 +367,8 @@ static void serve(void) {
     memcpy(&kind, message, sizeof kind);
     if (count >= (long)sizeof(struct sandbox_hello) && kind == SANDBOX_HELLO) {
         take_hello((size_t)count);
+    } else if (count >= (long)sizeof kind && kind == SANDBOX_SOCKET) {
+        take_socket((size_t)count);
     } else {
         take_request((size_t)count, descriptors, descriptor_count);
         is_pool_asleep = 0;

@@ -91,6 +91,14 @@ package final class LinuxSandbox: ControllableSandbox {
         try await self.run(run, standardInput: -1, control: control, output: output)
     }
 
+    package func watch(
+        _ folder: String,
+        _ path: String,
+        into changes: AsyncStream<SessionChange>.Continuation
+    ) throws(SandboxError) -> @Sendable () -> Void {
+        try FolderWatch.start(folder, path, into: changes)
+    }
+
     /// As `run`, but the command reads `standardInput`, the reading end of a pipe, which this closes; -1 for
     /// the run's own input. Only a pipe: the command could open a file or terminal again, with other rights.
     package func run(
@@ -99,6 +107,7 @@ package final class LinuxSandbox: ControllableSandbox {
         control: SandboxControl = SandboxControl(),
         output: @escaping @Sendable (SandboxStream, [UInt8]) -> Void
     ) async throws(SandboxError) -> SandboxOutcome {
+        defer { control.end() }
         let id = loop.nextID()
         let request: SandboxRequest
         let interception: TLSInterception?
@@ -124,7 +133,12 @@ package final class LinuxSandbox: ControllableSandbox {
                 active.standardInput = standardInput
                 active.interception = interception
                 loop.put(.start(active))
-                control.attach { [loop] number in loop.put(.signal(id, number)) }
+                control.attach { [loop] message in
+                    switch message {
+                    case .signal(let number): loop.put(.signal(id, number))
+                    case .dial(let dial): loop.put(.dial(id, dial))
+                    }
+                }
             }
         } onCancel: {
             cancellation.isAsked.store(true, ordering: .releasing)

@@ -24,6 +24,7 @@ final class SandboxEngine {
     private var waiting: [ActiveRun] = []
     private var deadlines = Deadlines()
     private let cgroups = CgroupPool()
+    private let dials: PortDials
     private var buffer = [UInt8](repeating: 0, count: readBytes)
     private var isStopped = false
 
@@ -34,6 +35,7 @@ final class SandboxEngine {
         self.proxy = proxy
         poller = epoll_create1(Int32(EPOLL_CLOEXEC))
         nothing = open("/dev/null", O_RDONLY | O_CLOEXEC)
+        dials = PortDials(poller: poller)
         watch(loop.wake, 0, .input, EPOLLIN.rawValue)
     }
 
@@ -68,6 +70,7 @@ final class SandboxEngine {
             if channel == .input { obey() } else { hearSpawner(event.events) }
             return
         }
+        if channel == .dial { return schedule(id, dials.ready(id)) }
         guard let run = runs[id] else { return }
         switch channel {
         case .input: if run.writeInput() { closeChannel(&run.input) }
@@ -79,6 +82,7 @@ final class SandboxEngine {
             if hasSpawnerEnded { loseSpawner() }
             finish(run)
         case .door: openDoor(run)
+        case .dial: break
         }
     }
 
@@ -105,6 +109,7 @@ final class SandboxEngine {
             case .start(let run): start(run)
             case .cancel(let id): cancel(id)
             case .signal(let id, let number): runs[id]?.signal(number)
+            case .dial(let id, let dial): begin(dial, to: id)
             case .stop:
                 isStopped = true
                 for run in Array(runs.values) { cancel(run.id) }
@@ -123,7 +128,10 @@ final class SandboxEngine {
     private func endOverdue() {
         let now = MonotonicTime.now()
         while let id = deadlines.popDue(now) {
-            guard let run = runs[id] else { continue }
+            guard let run = runs[id] else {
+                advanceDial(id)
+                continue
+            }
             if let startedAt = run.startedAt {
                 // The entry may be the one for building, which the run left behind in time.
                 if now >= startedAt + run.wallClockNanoseconds { run.kill(because: .wallClock) }
@@ -132,6 +140,32 @@ final class SandboxEngine {
                 abandon(run)
             }
         }
+    }
+
+    // MARK: Ports
+
+    private func begin(_ dial: PortDial, to id: UInt64) {
+        guard let run = runs[id] else {
+            return dial.answer(.failure(SandboxError(.invalid, "the process has ended")))
+        }
+        guard run.run.ports.contains(dial.port) else {
+            let error = SandboxError(
+                .invalid,
+                "port \(dial.port) was not granted: start the process with it among its ports"
+            )
+            return dial.answer(.failure(error))
+        }
+        let number = loop.nextID()
+        schedule(number, dials.begin(number, run: id, dial))
+    }
+
+    private func advanceDial(_ id: UInt64) {
+        let hasStarted = dials.run(of: id).flatMap { runs[$0]?.startedAt } != nil
+        schedule(id, dials.advance(id, hasStarted: hasStarted, control: control))
+    }
+
+    private func schedule(_ id: UInt64, _ due: UInt64?) {
+        if let due { deadlines.insert(id, due: due) }
     }
 
     // MARK: Runs
@@ -245,6 +279,7 @@ final class SandboxEngine {
         // The spawner has the pidfd too: closing ours may not be the last, and then would not end its events.
         if run.process >= 0 { epoll_ctl(poller, EPOLL_CTL_DEL, run.process, nil) }
         runs[run.id] = nil
+        dials.end(run: run.id)
         run.finish()
     }
 
@@ -308,6 +343,7 @@ final class SandboxEngine {
         hello.filter_bytes = UInt32(filters.plain.program.count)
         hello.network_filter_bytes = UInt32(filters.door.program.count)
         hello.waiting_filter_bytes = UInt32(filters.waiting.program.count)
+        hello.ports_filter_bytes = UInt32(filters.ports.program.count)
         let interpreter = Array(WarmPython.program.utf8) + [0]
         hello.interpreter_bytes = UInt32(interpreter.count)
         hello.interpreter_pool_size = UInt32(clamping: settings.pythonPoolSize)
@@ -316,7 +352,7 @@ final class SandboxEngine {
         hello.pool_idle_seconds = UInt32(clamping: max(1, min(settings.poolIdle.components.seconds, 86_400)))
         let packet =
             withUnsafeBytes(of: hello) { Array($0) } + filters.plain.program + filters.door.program
-            + filters.waiting.program + interpreter
+            + filters.waiting.program + filters.ports.program + interpreter
         _ = sandbox_send(control, packet, packet.count, nil, 0)
     }
 
@@ -351,6 +387,7 @@ final class SandboxEngine {
     }
 
     private func take(_ reply: sandbox_reply, _ pidfd: Int32) {
+        if dials.take(reply.id, pidfd, errno: reply.error) { return advanceDial(reply.id) }
         guard let run = runs[reply.id] else {
             if pidfd >= 0 { close(pidfd) }
             return

@@ -10,6 +10,7 @@ final class SandboxLoop: Sendable {
         case start(ActiveRun)
         case cancel(UInt64)
         case signal(UInt64, Int32)
+        case dial(UInt64, PortDial)
         case stop
     }
 

@@ -20,6 +20,7 @@ struct SandboxRequest {
         try checkCommand()
         try checkSecrets()
         try checkMounts()
+        try checkPorts()
         var request = try header(id: id)
         let candidates = self.candidates
         request.candidates = UInt32(candidates.count)
@@ -150,6 +151,21 @@ struct SandboxRequest {
         }
     }
 
+    private func checkPorts() throws(SandboxError) {
+        var taken: Set<UInt16> = []
+        if case .hosts = run.network { taken.insert(UInt16(SANDBOX_DOOR_PORT)) }
+        for port in run.ports where port < 1_024 || !taken.insert(port).inserted {
+            throw SandboxError(
+                .invalid,
+                "port \(port): name each once, from 1024 to 65535, and not \(SANDBOX_DOOR_PORT) beside a "
+                    + "network, whose proxy is there"
+            )
+        }
+        guard run.ports.count <= SANDBOX_PORTS_MAX else {
+            throw SandboxError(.invalid, "\(run.ports.count) ports, over \(SANDBOX_PORTS_MAX)")
+        }
+    }
+
     private func header(id: UInt64) throws(SandboxError) -> sandbox_request {
         let limits = run.limits
         let numbers = [
@@ -175,6 +191,11 @@ struct SandboxRequest {
         }
         request.has_secrets = run.descriptorSecrets.isEmpty ? 0 : 1
         request.id = id
+        withUnsafeMutableBytes(of: &request.ports) { ports in
+            for (index, port) in run.ports.enumerated() {
+                ports.storeBytes(of: port, toByteOffset: 2 * index, as: UInt16.self)
+            }
+        }
         let cpu = limits.cpuTime.components
         request.cpu_seconds = UInt64(cpu.seconds) + (cpu.attoseconds > 0 ? 1 : 0)
         request.memory_bytes = UInt64(limits.memoryBytes)

@@ -64,8 +64,8 @@ struct SandboxStep {
         case SANDBOX_STEP_DOOR:
             self.init(
                 "network-door",
-                "start the worker as an ordinary user, or as root with CAP_NET_ADMIN; or grant skills "
-                    + "no network"
+                "start the worker as an ordinary user, or as root with CAP_NET_ADMIN; or grant "
+                    + "no network and no ports"
             )
         case SANDBOX_STEP_INTERPRETER: self.init("interpreter", Self.report)
         case SANDBOX_STEP_HOSTNAME: self.init("uts-namespace", Self.report)

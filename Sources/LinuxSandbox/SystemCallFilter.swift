@@ -17,6 +17,8 @@ package struct SystemCallFilter: Sendable {
         case plain
         /// With the door to the worker's proxy.
         case door
+        /// With ports, and perhaps with the door.
+        case ports
         /// Of an interpreter that waits for its program, and then takes Landlock and the rest of the filter.
         case waiting
     }
@@ -37,7 +39,11 @@ package struct SystemCallFilter: Sendable {
         // A tree of comparisons in place of a list; calls are found in a few steps.
         try Self.check(seccomp_attr_set(context, SCMP_FLTATR_CTL_OPTIMIZE, 2), "optimisation")
         try Self.addRules(to: context)
-        try kind == .door ? Self.addDoor(to: context) : Self.addNoDoor(to: context)
+        switch kind {
+        case .plain, .waiting: try Self.addNoTCP(to: context)
+        case .door: try Self.addTCP([2], to: context)
+        case .ports: try Self.addTCP([2, 10], to: context)
+        }
         if kind == .waiting { try Self.addLastWalls(to: context) }
         program = try Self.export(context)
         // And setsockopt, which each of the two filters treats in its own way.
@@ -70,7 +76,7 @@ package struct SystemCallFilter: Sendable {
         for call in SystemCallRules.fatal { try add(call, killProcess, to: context) }
     }
 
-    private static func addNoDoor(to context: scmp_filter_ctx) throws(SandboxError) {
+    private static func addNoTCP(to context: scmp_filter_ctx) throws(SandboxError) {
         let notLocal = scmp_arg_cmp(arg: 0, op: SCMP_CMP_NE, datum_a: 1, datum_b: 0)
         try add("socket", fail(EAFNOSUPPORT), [notLocal], to: context)
         try add("setsockopt", allow, to: context)
@@ -82,15 +88,25 @@ package struct SystemCallFilter: Sendable {
         try add("landlock_restrict_self", allow, to: context)
     }
 
-    /// TCP over IPv4 and nothing else, with the options that programs set; no way to load a protocol or to
-    /// repair a connection.
-    private static func addDoor(to context: scmp_filter_ctx) throws(SandboxError) {
-        let isInternet = scmp_arg_cmp(arg: 0, op: SCMP_CMP_EQ, datum_a: 2, datum_b: 0)
-        let isStream = scmp_arg_cmp(arg: 1, op: SCMP_CMP_MASKED_EQ, datum_a: 0xF, datum_b: 1)
-        for (operation, family) in [(SCMP_CMP_EQ, 0), (SCMP_CMP_GT, 2)] as [(scmp_compare, UInt64)] {
-            let isOther = scmp_arg_cmp(arg: 0, op: operation, datum_a: family, datum_b: 0)
+    /// TCP over these families (IPv4 is 2, IPv6 is 10) and nothing else, with the options that programs set;
+    /// no way to load a protocol or to repair a connection.
+    private static func addTCP(_ families: [UInt64], to context: scmp_filter_ctx) throws(SandboxError) {
+        for family in [0, 3, 4, 5, 6, 7, 8, 9, 10] as [UInt64] where !families.contains(family) {
+            let isOther = scmp_arg_cmp(arg: 0, op: SCMP_CMP_EQ, datum_a: family, datum_b: 0)
             try add("socket", fail(EAFNOSUPPORT), [isOther], to: context)
         }
+        let isBeyond = scmp_arg_cmp(arg: 0, op: SCMP_CMP_GT, datum_a: 10, datum_b: 0)
+        try add("socket", fail(EAFNOSUPPORT), [isBeyond], to: context)
+        for family in families { try addStreams(of: family, to: context) }
+        try addSocketOptions(to: context)
+    }
+
+    private static func addStreams(
+        of family: UInt64,
+        to context: scmp_filter_ctx
+    ) throws(SandboxError) {
+        let isInternet = scmp_arg_cmp(arg: 0, op: SCMP_CMP_EQ, datum_a: family, datum_b: 0)
+        let isStream = scmp_arg_cmp(arg: 1, op: SCMP_CMP_MASKED_EQ, datum_a: 0xF, datum_b: 1)
         for kind in [2, 3, 5] as [UInt64] {
             let isKind = scmp_arg_cmp(arg: 1, op: SCMP_CMP_MASKED_EQ, datum_a: 0xF, datum_b: kind)
             try add("socket", fail(EPROTONOSUPPORT), [isInternet, isKind], to: context)
@@ -99,6 +115,9 @@ package struct SystemCallFilter: Sendable {
             let isTCP = scmp_arg_cmp(arg: 2, op: SCMP_CMP_EQ, datum_a: transport, datum_b: 0)
             try add("socket", allow, [isInternet, isStream, isTCP], to: context)
         }
+    }
+
+    private static func addSocketOptions(to context: scmp_filter_ctx) throws(SandboxError) {
         for (level, options) in SystemCallRules.socketOptions {
             let isLevel = scmp_arg_cmp(arg: 1, op: SCMP_CMP_EQ, datum_a: level, datum_b: 0)
             guard !options.isEmpty else {
@@ -160,11 +179,13 @@ package struct SystemCallFilter: Sendable {
 struct SandboxFilters: Sendable {
     let plain: SystemCallFilter
     let door: SystemCallFilter
+    let ports: SystemCallFilter
     let waiting: SystemCallFilter
 
     init() throws(SandboxError) {
         plain = try SystemCallFilter()
         door = try SystemCallFilter(.door)
+        ports = try SystemCallFilter(.ports)
         waiting = try SystemCallFilter(.waiting)
     }
 }

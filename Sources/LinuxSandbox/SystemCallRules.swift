@@ -58,11 +58,13 @@ enum SystemCallRules {
         ("mknodat", 2, 0o170000, 0o010000),
     ]
 
-    /// With the door: the levels and options of sockets; all of the socket's own level.
+    /// With the door or ports: the levels and options of sockets; all of the socket's own level.
     static let socketOptions: [(level: UInt64, options: [UInt64])] = [
         (1, []),
         // IP_TOS.
         (0, [1]),
+        // IPV6_V6ONLY.
+        (41, [26]),
         // No delay, cork, keep-alive times, defer accept, quick acknowledgement, user time-out. Not TCP_ULP.
         (6, [1, 3, 4, 5, 6, 9, 12, 18]),
     ]

@@ -10,7 +10,8 @@ enum WarmPython {
     static func arguments(of run: SandboxRun) -> [String]? {
         let decides = ["PATH", "LANG", "LC_ALL", "LD_PRELOAD", "LD_LIBRARY_PATH"]
         let isUsual = run.environment.keys.allSatisfy { !$0.hasPrefix("PYTHON") && !decides.contains($0) }
-        guard isUsual, case .none = run.network, run.descriptorSecrets.isEmpty, let first = run.command.first
+        guard isUsual, case .none = run.network, run.descriptorSecrets.isEmpty, run.ports.isEmpty,
+            let first = run.command.first
         else { return nil }
         if first == "python3" || first == "/usr/bin/python3" {
             let arguments = Array(run.command.dropFirst())

@@ -4,7 +4,7 @@ import Synchronization
 /// What every `SandboxSession` must do; each check gets a session of its own and throws a
 /// `ConformanceFailure` that says what went wrong.
 package struct SessionConformance: Sendable {
-    private let session: any SandboxSession
+    let session: any SandboxSession
 
     package init(_ session: any SandboxSession) {
         self.session = session
@@ -16,12 +16,14 @@ package struct SessionConformance: Sendable {
         ("a background process is listed, read and awaited", { try await $0.runsInTheBackground() }),
         ("signals reach a process, at once or when it starts", { try await $0.signals() }),
         ("files are read, written and listed, and none outside", { try await $0.readsAndWrites() }),
+        ("a granted port is reached, and none that is not", { try await $0.connects() }),
+        ("a watch tells of changes, in folders made later too", { try await $0.watches() }),
         ("close ends what runs", { try await $0.closes() }),
     ]
 
     private func bash(_ script: String) -> SessionCommand { SessionCommand(["bash", "-c", script]) }
 
-    private func expect(_ condition: Bool, _ what: String) throws {
+    func expect(_ condition: Bool, _ what: String) throws {
         if !condition { throw ConformanceFailure(what) }
     }
 

@@ -24,6 +24,8 @@
 #define SANDBOX_CERTIFICATES_FOLDER "/etc/ssl/penstock"
 #define SANDBOX_CERTIFICATES_FILE "/etc/ssl/penstock/certificates.pem"
 #define SANDBOX_CERTIFICATES_BYTES_MAX (4096 * 1024)
+// Of one run, for the worker to connect to.
+#define SANDBOX_PORTS_MAX 16
 
 // What was being done when a sandbox could not be built; the worker has words and a cure for each.
 enum sandbox_step {
@@ -65,10 +67,11 @@ enum sandbox_step {
     SANDBOX_STEP_COUNT
 };
 
-enum sandbox_message { SANDBOX_HELLO = 1, SANDBOX_RUN = 2 };
+enum sandbox_message { SANDBOX_HELLO = 1, SANDBOX_RUN = 2, SANDBOX_SOCKET = 3 };
 
 // First packet to the spawner; `filter_bytes` bytes of BPF follow, then `network_filter_bytes` of the filter
-// for runs with a door to the network, `waiting_filter_bytes` of the one for interpreters that wait, and
+// for runs with a door to the network, `waiting_filter_bytes` of the one for interpreters that wait,
+// `ports_filter_bytes` of the one for runs with ports, and
 // `interpreter_bytes` of what these run, ended by a NUL byte. `interpreter_pool_size` of them wait beside the
 // pool of plain sandboxes. `pool_size` sandboxes are made ahead of
 // their requests, while there are any, and given up after `pool_idle_seconds` without. `is_lenient` lets it
@@ -84,7 +87,7 @@ struct sandbox_hello {
     uint32_t is_lenient;
     uint32_t pool_size;
     uint32_t pool_idle_seconds;
-    uint32_t reserved;
+    uint32_t ports_filter_bytes;
 };
 
 // The descriptors sent along with a request, in this order; then, where the request has them, the door's
@@ -127,9 +130,20 @@ struct sandbox_request {
     uint64_t workspace_entries;
     uint64_t workspace_device;
     uint64_t workspace_inode;
+    // Loopback is up, and these may be listened on; 0 where there are fewer.
+    uint16_t ports[SANDBOX_PORTS_MAX];
 };
 
-// Answer to a hello (id 0) and to each request; a pidfd comes along when error is 0.
+// Asks for a TCP socket in the network of the run, which has ports; not connected, non-blocking.
+struct sandbox_socket {
+    uint32_t message;
+    uint32_t reserved;
+    uint64_t id; // of the answer
+    uint64_t run;
+};
+
+// Answer to a hello (id 0), to each request, with a pidfd when error is 0, and to each that asks for a socket,
+// with that.
 struct sandbox_reply {
     uint64_t id;
     int32_t error;

@@ -17,6 +17,9 @@ package struct SandboxRun: Sendable, Hashable {
     /// Secrets that the command itself may hold: lines `NAME=value` to read from its descriptor 3, once. Not
     /// in its environment, where every process would inherit them.
     package var descriptorSecrets: [String: String] = [:]
+    /// TCP ports that the command may listen on and connect to, on a loopback of its own; the way in is
+    /// `SandboxControl.connect`. At most 16, from 1024; not 3128 where the network is `hosts`.
+    package var ports: [UInt16] = []
 
     package init(
         command: [String],
@@ -51,7 +54,7 @@ package struct SandboxMount: Sendable, Hashable {
 }
 
 package enum SandboxNetwork: Sendable, Hashable {
-    /// No interface is up; not even loopback.
+    /// No interface is up; not even loopback, but for a run with ports.
     case none
     /// Loopback is up with one listener, the proxy's, which `http_proxy` and `https_proxy` name.
     case hosts(SandboxHosts)

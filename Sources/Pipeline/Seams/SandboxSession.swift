@@ -22,6 +22,14 @@ package protocol SandboxSession: Sendable {
     func signal(_ number: Int32, to process: SessionProcess.ID) async throws(SandboxError)
     /// Returns when the process has ended; at once for one that has.
     func wait(for process: SessionProcess.ID) async throws(SandboxError) -> SandboxOutcome
+    /// A new connection to a port that the process was granted; waits as long as `patience` until something
+    /// listens there. Throws `.invalid` when nothing does in time, the port was not granted, or the process
+    /// has ended.
+    func connect(
+        to process: SessionProcess.ID,
+        port: UInt16,
+        patience: Duration
+    ) async throws(SandboxError) -> PortConnection
 
     /// Throws `.invalid` for what is no readable file, or has more bytes than `most`.
     func read(_ path: String, most: Int) async throws(SandboxError) -> [UInt8]
@@ -29,6 +37,10 @@ package protocol SandboxSession: Sendable {
     func write(_ path: String, _ bytes: [UInt8]) async throws(SandboxError)
     /// Sorted by name.
     func list(_ path: String) async throws(SandboxError) -> [SessionEntry]
+
+    /// What changes from now on at the path, a file or a folder with all below it, those made later too; at
+    /// most 8 watches at a time. Ends when the session is closed or the folder is gone. No link is followed.
+    func watch(_ path: String) async throws(SandboxError) -> AsyncStream<SessionChange>
 
     func close() async
 }
@@ -41,6 +53,8 @@ package struct SessionCommand: Sendable, Hashable {
     package var input: [UInt8] = []
     /// Beyond the session's own; nil for that.
     package var timeout: Duration?
+    /// That a background process may listen on, as in `SandboxRun.ports`.
+    package var ports: [UInt16] = []
 
     package init(_ command: [String]) {
         self.command = command
@@ -50,6 +64,7 @@ package struct SessionCommand: Sendable, Hashable {
 package struct SessionProcess: Sendable, Hashable, Identifiable {
     package let id: Int
     package let command: [String]
+    package let ports: [UInt16]
     /// Nil while it runs.
     package var outcome: SandboxOutcome?
     /// Why it could not be run.
@@ -68,11 +83,19 @@ package struct SessionEntry: Sendable, Hashable {
     package let bytes: Int
 }
 
-/// A sandbox whose runs can be told something while they run.
+/// A sandbox whose runs can be told something while they run, and whose folders can be watched.
 package protocol ControllableSandbox: SkillSandbox {
     func run(
         _ run: SandboxRun,
         control: SandboxControl,
         output: @escaping @Sendable (SandboxStream, [UInt8]) -> Void
     ) async throws(SandboxError) -> SandboxOutcome
+
+    /// Tells of changes at the path, relative and with no `..`, below the folder of the host. What it returns
+    /// ends it, and is called once.
+    func watch(
+        _ folder: String,
+        _ path: String,
+        into changes: AsyncStream<SessionChange>.Continuation
+    ) throws(SandboxError) -> @Sendable () -> Void
 }

@@ -17,6 +17,7 @@ package actor WorkspaceSession: SandboxSession {
     private var running: [Int: Running] = [:]
     private var nextID = 1
     private var isClosed = false
+    private let watches = SessionWatches()
 
     /// `base.workspace` is the session's folder; its command is not used.
     package init(_ sandbox: any ControllableSandbox, base: SandboxRun) {
@@ -42,7 +43,7 @@ package actor WorkspaceSession: SandboxSession {
         let log = SessionLog()
         let control = SandboxControl()
         running[id] = Running(
-            process: SessionProcess(id: id, command: command.command),
+            process: SessionProcess(id: id, command: command.command, ports: command.ports),
             control: control,
             log: log
         )
@@ -79,8 +80,17 @@ package actor WorkspaceSession: SandboxSession {
         return outcome
     }
 
+    package func connect(
+        to id: SessionProcess.ID,
+        port: UInt16,
+        patience: Duration
+    ) async throws(SandboxError) -> PortConnection {
+        try await known(id).control.connect(to: port, patience: patience)
+    }
+
     package func close() async {
         isClosed = true
+        watches.end()
         let tasks = running.values.compactMap(\.task)
         for task in tasks { task.cancel() }
         for task in tasks { await task.value }
@@ -113,6 +123,7 @@ package actor WorkspaceSession: SandboxSession {
         run.command = command.command
         run.environment.merge(command.environment) { $1 }
         run.input = command.input
+        run.ports = command.ports
         if let folder = command.folder { run.workingDirectory = try Self.inside(folder) }
         if let timeout = command.timeout { run.limits.wallClock = timeout }
         return run
@@ -160,6 +171,15 @@ extension WorkspaceSession {
             let kind = parts[0].first.flatMap { kinds[$0] } ?? .other
             return SessionEntry(name: String(decoding: parts[2], as: UTF8.self), kind: kind, bytes: bytes)
         }.sorted { $0.name < $1.name }
+    }
+
+    package func watch(_ path: String) throws(SandboxError) -> AsyncStream<SessionChange> {
+        guard !isClosed else { throw SandboxError(.invalid, "the session is closed") }
+        guard let folder = base.workspace else { throw SandboxError(.invalid, "the session has no folder") }
+        let below = String(try Self.inside(path).dropFirst("/work".utf8.count))
+        return try watches.open { (changes) throws(SandboxError) in
+            try sandbox.watch(folder, below, into: changes)
+        }
     }
 
     private static func check(_ outcome: SandboxOutcome, _ path: String) throws(SandboxError) {
