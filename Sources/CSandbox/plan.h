@@ -15,10 +15,10 @@ enum child_descriptor {
     CHILD_DOOR,    // where to send the listener, or nothing
     CHILD_SECRETS, // a pipe for the command, or nothing
     CHILD_CERTIFICATES, // a file to copy, or nothing
-    CHILD_CGROUPS, // cgroup.procs of up to two groups to enter
+    CHILD_CGROUPS, // cgroup.procs of up to three groups to enter
     // Of the spawner.
     CHILD_ALIVE =
-        CHILD_CGROUPS + 2, // read end of a pipe that only the spawner writes: hang-up means it is gone
+        CHILD_CGROUPS + SANDBOX_CGROUPS_MAX, // read end of a pipe that only the spawner writes: hang-up means it is gone
     CHILD_PROC,            // the host's /proc, as a path only
     CHILD_TEMPLATE,        // mount namespace with the root that all share
     CHILD_NETWORK,         // an empty network namespace, an earlier sandbox's or made for ports, or -1

@@ -1,20 +1,26 @@
 import CLinux
 import Glibc
 
-/// Where this process may make control groups that limit memory and processes: v1's two hierarchies, or v2's
-/// one.
-struct CgroupControl: CustomStringConvertible {
-    let isUnified: Bool
-    /// Folders in which groups can be made; v1: memory, then pids.
-    let bases: [String]
+/// Where this process may make control groups that limit memory, processes and, if it can, processors: v1's
+/// hierarchies, or v2's one.
+package struct CgroupControl: Sendable, CustomStringConvertible {
+    package let isUnified: Bool
+    /// Folders in which groups can be made; v1: memory, pids, then that of processors where it may be divided.
+    package let bases: [String]
+    /// Whether groups have a share of the processors.
+    package let sharesProcessors: Bool
 
-    var description: String { "\(isUnified ? "v2" : "v1"): \(bases.joined(separator: ", "))" }
+    package var description: String { "\(isUnified ? "v2" : "v1"): \(bases.joined(separator: ", "))" }
 
-    static func find() -> CgroupControl? {
+    package init(isUnified: Bool, bases: [String], sharesProcessors: Bool) {
+        self.isUnified = isUnified
+        self.bases = bases
+        self.sharesProcessors = sharesProcessors
+    }
+
+    package static func find() -> CgroupControl? {
         let groups = paths()
-        let control = unified(groups) ?? legacy(groups)
-        guard let control, control.bases.allSatisfy({ access($0, W_OK) == 0 }) else { return nil }
-        return control
+        return unified(groups) ?? legacy(groups)
     }
 
     /// Of each hierarchy: its controllers ("" for v2) and our group's folder.
@@ -45,17 +51,31 @@ struct CgroupControl: CustomStringConvertible {
     /// dividing: systemd's DelegateSubgroup.
     private static func unified(_ groups: [String: String]) -> CgroupControl? {
         guard let own = groups[""], let slash = own.lastIndex(of: "/") else { return nil }
-        let base = String(own[..<slash])
-        let controllers = text(base + "/cgroup.controllers").split(whereSeparator: \.isWhitespace)
-        guard controllers.contains("memory"), controllers.contains("pids"),
-            write("+memory +pids", to: base + "/cgroup.subtree_control")
+        return CgroupControl(unified: String(own[..<slash]))
+    }
+
+    /// v2's, in this folder; nil where it cannot be divided by memory and processes.
+    package init?(unified base: String) {
+        let controllers = Self.text(base + "/cgroup.controllers").split(whereSeparator: \.isWhitespace)
+        guard access(base, W_OK) == 0, controllers.contains("memory"), controllers.contains("pids"),
+            Self.write("+memory +pids", to: base + "/cgroup.subtree_control")
         else { return nil }
-        return CgroupControl(isUnified: true, bases: [base])
+        // On its own: it is refused while a process with a real-time policy is in a group below.
+        let sharesProcessors =
+            controllers.contains("cpu") && Self.write("+cpu", to: base + "/cgroup.subtree_control")
+        self.init(isUnified: true, bases: [base], sharesProcessors: sharesProcessors)
     }
 
     private static func legacy(_ groups: [String: String]) -> CgroupControl? {
-        guard let memory = groups["memory"], let pids = groups["pids"] else { return nil }
-        return CgroupControl(isUnified: false, bases: [memory, pids])
+        guard let memory = groups["memory"], let pids = groups["pids"], access(memory, W_OK) == 0,
+            access(pids, W_OK) == 0
+        else { return nil }
+        let processors = groups["cpu"].flatMap { access($0, W_OK) == 0 ? $0 : nil }
+        return CgroupControl(
+            isUnified: false,
+            bases: [memory, pids] + (processors.map { [$0] } ?? []),
+            sharesProcessors: processors != nil
+        )
     }
 
     // MARK: Small files

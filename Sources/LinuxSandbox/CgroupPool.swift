@@ -1,17 +1,23 @@
 import CLinux
 import Glibc
-import Pipeline
+package import Pipeline
 import Synchronization
 
 /// Control groups for runs, made once and used again: a run's first process puts itself into one.
-final class CgroupPool {
-    final class Group {
+package final class CgroupPool {
+    package final class Group {
         fileprivate let folders: [String]
         /// `cgroup.procs` of each hierarchy, open for writing.
         let entrances: [Int32]
         fileprivate var memoryBytes = 0
         fileprivate var processes = 0
+        fileprivate var processors = 0.0
         fileprivate var killsBefore = 0
+
+        fileprivate var memory: String { folders[0] }
+        /// v1: memory, pids, processors; v2: one for all.
+        fileprivate var pids: String { folders.count > 1 ? folders[1] : folders[0] }
+        fileprivate var share: String { folders[folders.count - 1] }
 
         fileprivate init(folders: [String], entrances: [Int32]) {
             self.folders = folders
@@ -21,6 +27,10 @@ final class CgroupPool {
 
     /// Pools of this process, which must not share groups.
     private static let pools = Atomic(0)
+    /// In which a share of processors is counted, the kernel's own default.
+    private static let periodMicroseconds = 100_000
+    /// Of all sandboxes together, where the worker's own is 1024 and 100: they may not starve it.
+    private static let weight = (legacy: "512", unified: "50")
 
     private let control: CgroupControl
     private let parents: [String]
@@ -28,18 +38,24 @@ final class CgroupPool {
     private var made = 0
 
     /// Nil where groups cannot be made.
-    init?() {
-        guard let control = CgroupControl.find() else { return nil }
+    package init?(_ control: CgroupControl) {
         self.control = control
         let number = Self.pools.add(1, ordering: .relaxed).newValue
         parents = control.bases.map { "\($0)/penstock-\(getpid())-\(number)" }
         for base in control.bases { Self.sweep(base) }
         for parent in parents where mkdir(parent, 0o755) != 0 && errno != EEXIST { return nil }
+        let controllers = "+memory +pids" + (control.sharesProcessors ? " +cpu" : "")
         if control.isUnified,
-            !CgroupControl.write("+memory +pids", to: parents[0] + "/cgroup.subtree_control")
+            !CgroupControl.write(controllers, to: parents[0] + "/cgroup.subtree_control")
         {
             return nil
         }
+        guard control.sharesProcessors, let parent = parents.last else { return }
+        // Lost, each sandbox is still held to its share.
+        _ =
+            control.isUnified
+            ? CgroupControl.write(Self.weight.unified, to: parent + "/cpu.weight")
+            : CgroupControl.write(Self.weight.legacy, to: parent + "/cpu.shares")
     }
 
     deinit {
@@ -51,27 +67,37 @@ final class CgroupPool {
     }
 
     /// A group with these limits that nobody is in; nil when it cannot be made now.
-    func take(_ limits: SandboxLimits) -> Group? {
+    package func take(_ limits: SandboxLimits) -> Group? {
         guard let group = free.popLast() ?? make() else { return nil }
-        // Room for pid 1 and for one that has ended but is not yet reaped.
-        let processes = limits.processes + 2
-        if group.processes != processes {
-            guard CgroupControl.write("\(processes)", to: group.folders.last.map { $0 + "/pids.max" } ?? "")
-            else {
-                return nil
-            }
-            group.processes = processes
+        guard set(limits, of: group) else {
+            free.append(group)
+            return nil
         }
-        if group.memoryBytes != limits.memoryBytes {
-            guard setMemory(limits.memoryBytes, of: group) else { return nil }
-            group.memoryBytes = limits.memoryBytes
-        }
-        group.killsBefore = kills(in: group)
         return group
     }
 
+    /// What is counted for a run from here on, and held to its limits; false when the kernel refuses one.
+    package func set(_ limits: SandboxLimits, of group: Group) -> Bool {
+        // Room for pid 1 and for one that has ended but is not yet reaped.
+        let processes = limits.processes + 2
+        if group.processes != processes {
+            guard CgroupControl.write("\(processes)", to: group.pids + "/pids.max") else { return false }
+            group.processes = processes
+        }
+        if group.memoryBytes != limits.memoryBytes {
+            guard setMemory(limits.memoryBytes, of: group) else { return false }
+            group.memoryBytes = limits.memoryBytes
+        }
+        if control.sharesProcessors, group.processors != limits.processors {
+            guard setProcessors(limits.processors, of: group) else { return false }
+            group.processors = limits.processors
+        }
+        group.killsBefore = kills(in: group)
+        return true
+    }
+
     /// Gives the group back; true when the kernel killed a process in it for its memory.
-    func giveBack(_ group: Group) -> Bool {
+    package func giveBack(_ group: Group) -> Bool {
         free.append(group)
         return kills(in: group) > group.killsBefore
     }
@@ -94,7 +120,7 @@ final class CgroupPool {
     }
 
     private func setMemory(_ bytes: Int, of group: Group) -> Bool {
-        let folder = group.folders[0]
+        let folder = group.memory
         guard !control.isUnified else {
             // Swap would make the limit a slow one; a kernel without swap accounting has no such file.
             _ = CgroupControl.write("0", to: folder + "/memory.swap.max")
@@ -107,9 +133,21 @@ final class CgroupPool {
         return isSet
     }
 
+    private func setProcessors(_ processors: Double, of group: Group) -> Bool {
+        // The kernel takes no less than a millisecond.
+        let quota = max(1_000, Int(min(processors, 100_000) * Double(Self.periodMicroseconds)))
+        guard !control.isUnified else {
+            return CgroupControl.write("\(quota) \(Self.periodMicroseconds)", to: group.share + "/cpu.max")
+        }
+        // v1 refuses more than a group above has, which then is the narrower limit.
+        return CgroupControl.write("\(Self.periodMicroseconds)", to: group.share + "/cpu.cfs_period_us")
+            && (CgroupControl.write("\(quota)", to: group.share + "/cpu.cfs_quota_us")
+                || CgroupControl.write("-1", to: group.share + "/cpu.cfs_quota_us"))
+    }
+
     private func kills(in group: Group) -> Int {
         let file = control.isUnified ? "/memory.events" : "/memory.oom_control"
-        for line in CgroupControl.text(group.folders[0] + file).split(separator: "\n") {
+        for line in CgroupControl.text(group.memory + file).split(separator: "\n") {
             let fields = line.split(separator: " ")
             if fields.count == 2, fields[0] == "oom_kill" { return Int(fields[1]) ?? 0 }
         }

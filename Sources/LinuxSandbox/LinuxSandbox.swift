@@ -24,6 +24,8 @@ package final class LinuxSandbox: ControllableSandbox {
         package var pythonPoolSize = 0
         /// How long they wait without any run before they are given up.
         package var poolIdle: Duration = .seconds(60)
+        /// Where the control groups of sandboxes are made; nil for none.
+        package var cgroups = CgroupControl.find()
 
         /// Finds the addresses of hosts that runs may reach; blocks.
         package var resolve: @Sendable (String) -> [NetworkAddress] = NameResolver.system

@@ -1,7 +1,7 @@
 import CLinux
 import CSandbox
 import Glibc
-import Pipeline
+package import Pipeline
 
 /// What of the sandbox this machine can do, layer by layer; for `penstock doctor` and the line at the start.
 package struct SandboxFinding: Sendable, Hashable {
@@ -31,10 +31,12 @@ package struct SandboxFinding: Sendable, Hashable {
 package enum SandboxDiagnosis {
     /// Looks at each layer, then runs a command through all of them. Takes some milliseconds, changes
     /// nothing.
-    package static func examine(_ settings: LinuxSandbox.Settings = LinuxSandbox.Settings()) async
-        -> [SandboxFinding]
-    {
-        var findings = namespaces() + [mounts(), seccomp(), landlock(settings), cgroups()]
+    package static func examine(
+        _ settings: LinuxSandbox.Settings = LinuxSandbox.Settings(),
+        limits: SandboxLimits = .standard
+    ) async -> [SandboxFinding] {
+        var findings = namespaces() + [mounts(), seccomp(), landlock(settings)]
+        findings += [cgroups(settings), processors(settings, limits)]
         findings += programs()
         findings.append(await wholeRun(settings))
         return findings
@@ -106,8 +108,8 @@ package enum SandboxDiagnosis {
         )
     }
 
-    private static func cgroups() -> SandboxFinding {
-        let found = CgroupControl.find()
+    private static func cgroups(_ settings: LinuxSandbox.Settings) -> SandboxFinding {
+        let found = settings.cgroups
         return SandboxFinding(
             "cgroups",
             isPresent: found != nil,
@@ -117,6 +119,23 @@ package enum SandboxDiagnosis {
                 "memory and processes are limited for all of a skill together; without it each process is "
                 + "limited, and the sum is watched every 50 ms",
             cure: "start the worker under systemd with Delegate=yes, or as root"
+        )
+    }
+
+    private static func processors(_ settings: LinuxSandbox.Settings, _ limits: SandboxLimits)
+        -> SandboxFinding
+    {
+        let isPresent = settings.cgroups?.sharesProcessors ?? false
+        return SandboxFinding(
+            "cgroup-processors",
+            isPresent: isPresent,
+            isRequired: false,
+            seen: isPresent
+                ? "a run gets at most \(limits.processors) processors" : "no group that divides processors",
+            meaning:
+                "a skill keeps no more processors busy than it may, and all together get half the worker's "
+                + "weight; without it each process is held to its processor time alone",
+            cure: "as for cgroups, with the cpu controller delegated too"
         )
     }
 

@@ -23,7 +23,7 @@ final class SandboxEngine {
     private var runs: [UInt64: ActiveRun] = [:]
     private var waiting: [ActiveRun] = []
     private var deadlines = Deadlines()
-    private let cgroups = CgroupPool()
+    private let cgroups: CgroupPool?
     private let dials: PortDials
     private var buffer = [UInt8](repeating: 0, count: readBytes)
     private var isStopped = false
@@ -32,6 +32,7 @@ final class SandboxEngine {
         self.loop = loop
         self.settings = settings
         self.filters = filters
+        cgroups = settings.cgroups.flatMap { CgroupPool($0) }
         self.proxy = proxy
         poller = epoll_create1(Int32(EPOLL_CLOEXEC))
         nothing = open("/dev/null", O_RDONLY | O_CLOEXEC)

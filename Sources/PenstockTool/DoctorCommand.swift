@@ -55,7 +55,9 @@ enum DoctorCommand {
             findings += await models(settings, mayCall: !invocation.has("offline"))
         }
         findings += await kafka(settings)
-        for finding in await SandboxDiagnosis.examine((settings ?? Settings()).sandbox.linux) {
+        let used = settings ?? Settings()
+        let walls = await SandboxDiagnosis.examine(used.sandbox.linux, limits: used.agent.skillLimits)
+        for finding in walls {
             findings.append(
                 Finding(
                     id: finding.id,

@@ -51,6 +51,7 @@ enum SandboxCommand {
         .value("memory", "BYTES", "of all its processes: 512M (the default), 1G, 100000000"),
         .value("timeout", "SECONDS", "1 to 86400, 30 by default"),
         .value("processes", "NUMBER", "processes and threads at a time, 128 by default"),
+        .value("processors", "NUMBER", "kept busy at a time, by all its processes: 1 (the default), 0.5"),
         .value("output", "BYTES", "of each of its two streams, 64M by default"),
     ]
 
@@ -124,6 +125,12 @@ enum SandboxCommand {
         run.limits.memoryBytes = try bytes(invocation, "memory", default: 512 << 20)
         run.limits.outputBytesPerStream = try bytes(invocation, "output", default: 64 << 20)
         run.limits.processes = try invocation.integer("processes", in: 1...32_768, default: 128)
+        if let text = invocation.value("processors") {
+            guard let number = Double(text), (0.05...1024).contains(number) else {
+                throw UsageError("--processors \(text): expected a number from 0.05 to 1024")
+            }
+            run.limits.processors = number
+        }
         let seconds = try invocation.integer("timeout", in: 1...86_400, default: 30)
         run.limits.wallClock = .seconds(seconds)
         run.limits.cpuTime = .seconds(seconds)

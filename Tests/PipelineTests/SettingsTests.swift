@@ -50,6 +50,17 @@ struct SettingsTests {
         #expect(settings.log == .embedded && settings.store == .folder && settings.slack == nil)
     }
 
+    @Test("a run's share of the processors is a number of them, and no nonsense")
+    func processors() throws {
+        let settings = try read("sandbox: { processors: 0.5 }")
+        let refused = ["0", "-1", "nan", "2000", "many"].map { text in
+            #expect(throws: SettingsError.self) { try read("sandbox: { processors: \(text) }") }
+        }
+
+        #expect(settings.agent.skillLimits.processors == 0.5)
+        #expect(refused.allSatisfy { $0?.description.contains("sandbox.processors") == true })
+    }
+
     @Test("the example names every key and is accepted")
     func example() throws {
         let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()

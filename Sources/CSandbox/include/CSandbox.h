@@ -17,6 +17,8 @@
 #define SANDBOX_MOUNTS_MAX 64
 #define SANDBOX_FILTER_BYTES_MAX (32 * 1024)
 #define SANDBOX_POOL_MAX 64
+// Version 1 has one hierarchy for memory, one for processes, one for processors.
+#define SANDBOX_CGROUPS_MAX 3
 #define SANDBOX_INTERPRETER_BYTES_MAX (16 * 1024)
 // Where a sandbox with a door finds the worker's proxy, on its own loopback.
 #define SANDBOX_DOOR_PORT 3128
@@ -91,14 +93,14 @@ struct sandbox_hello {
 };
 
 // The descriptors sent along with a request, in this order; then, where the request has them, the door's
-// socket, the secrets' pipe and the file with certificates; then none to two cgroup.procs files to enter.
+// socket, the secrets' pipe and the file with certificates; then none to three cgroup.procs files to enter.
 enum sandbox_descriptor {
     SANDBOX_FD_INPUT,
     SANDBOX_FD_OUTPUT,
     SANDBOX_FD_ERROR,
     SANDBOX_FD_REPORT,
     SANDBOX_FD_COUNT,
-    SANDBOX_FD_MAX = SANDBOX_FD_COUNT + 5
+    SANDBOX_FD_MAX = SANDBOX_FD_COUNT + 3 + SANDBOX_CGROUPS_MAX
 };
 
 // A command; then, each ended by a NUL byte: `candidates` paths to try, `arguments`, `variables`, the working

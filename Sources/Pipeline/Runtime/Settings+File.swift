@@ -95,11 +95,13 @@ extension Settings {
         throws(SettingsError)
     {
         let keys = [
-            "missing_layers", "ready", "python_ready", "ready_for", "private_networks", "secrets", "skills",
-            "trusted_certificates",
+            "missing_layers", "processors", "ready", "python_ready", "ready_for", "private_networks", "secrets",
+            "skills", "trusted_certificates",
         ]
         guard let reader = try root.reader("sandbox", keys: keys) else { return }
         sandbox.mayLackLayers = try reader.word("missing_layers", MissingLayers.self) == .allow
+        agent.skillLimits.processors =
+            try reader.number("processors", in: 0.05...1024) ?? agent.skillLimits.processors
         sandbox.poolSize = try reader.integer("ready", in: 0...64) ?? sandbox.poolSize
         sandbox.pythonPoolSize = try reader.integer("python_ready", in: 0...64) ?? sandbox.pythonPoolSize
         sandbox.poolIdle =

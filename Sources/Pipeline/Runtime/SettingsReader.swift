@@ -87,6 +87,15 @@ struct SettingsReader {
         return integer
     }
 
+    /// `2`, `0.5`.
+    func number(_ key: String, in range: ClosedRange<Double>) throws(SettingsError) -> Double? {
+        guard let text = try string(key) else { return nil }
+        guard let number = Double(text), range.contains(number) else {
+            throw error(key, "expected a number from \(range.lowerBound) to \(range.upperBound)")
+        }
+        return number
+    }
+
     func word<Word: CaseIterable & RawRepresentable>(
         _ key: String,
         _ type: Word.Type

@@ -82,6 +82,9 @@ package struct SandboxLimits: Sendable, Hashable {
     /// what a fast writer reaches may be more; a command that nearly fills the host's disk is ended too.
     package var workspaceBytes: Int
     package var workspaceEntries: Int
+    /// Share of the machine's processors for the whole tree, in processors: 0.5 is half of one. Where cgroups
+    /// have processors delegated; elsewhere only `cpuTime` is held.
+    package var processors: Double
 
     package init(
         wallClock: Duration,
@@ -93,7 +96,8 @@ package struct SandboxLimits: Sendable, Hashable {
         temporaryBytes: Int,
         outputBytesPerStream: Int,
         workspaceBytes: Int = 256 << 20,
-        workspaceEntries: Int = 20_000
+        workspaceEntries: Int = 20_000,
+        processors: Double = 1
     ) {
         self.wallClock = wallClock
         self.cpuTime = cpuTime
@@ -105,10 +109,11 @@ package struct SandboxLimits: Sendable, Hashable {
         self.outputBytesPerStream = outputBytesPerStream
         self.workspaceBytes = workspaceBytes
         self.workspaceEntries = workspaceEntries
+        self.processors = processors
     }
 
     /// 30 s, 30 s of processor time, 512 MiB, 128 processes, 256 open files, 64 MiB a file and in memory, 1
-    /// MiB a stream.
+    /// MiB a stream, one processor.
     package static let standard = Self(
         wallClock: .seconds(30),
         cpuTime: .seconds(30),
