@@ -53,7 +53,9 @@ enum RebalanceBenchmark {
 
     private static func measure(_ invocation: Invocation) async throws -> Int32 {
         guard invocation.value("store") ?? "folder" != "memory" else {
-            throw UsageError("--store memory: the workers are processes of their own, and need one they share")
+            throw UsageError(
+                "--store memory: the workers are processes, and need a store that they share"
+            )
         }
         let rate = try invocation.integer("rate", in: 1...10_000, default: 100)
         let load = try PipelineBenchmarks.load(
@@ -115,7 +117,8 @@ enum RebalanceBenchmark {
 
         init(_ invocation: Invocation, run: String, store: String) {
             var words = invocation.path + ["--run=\(run)", "--store=\(store)"]
-            for (name, value) in invocation.options where ["bootstrap", "config", "in-flight"].contains(name) {
+            for (name, value) in invocation.options where ["bootstrap", "config", "in-flight"].contains(name)
+            {
                 words.append("--\(name)=\(value)")
             }
             self.words = words
