@@ -18,7 +18,7 @@ enum child_descriptor {
     CHILD_CGROUPS, // cgroup.procs of up to three groups to enter
     // Of the spawner.
     CHILD_ALIVE =
-        CHILD_CGROUPS + SANDBOX_CGROUPS_MAX, // read end of a pipe that only the spawner writes: hang-up means it is gone
+        CHILD_CGROUPS + SANDBOX_CGROUPS_MAX, // read end of a pipe of the spawner's: hang-up means it is gone
     CHILD_PROC,            // the host's /proc, as a path only
     CHILD_TEMPLATE,        // mount namespace with the root that all share
     CHILD_NETWORK,         // an empty network namespace, an earlier sandbox's or made for ports, or -1

@@ -5,7 +5,8 @@ import Glibc
 /// hierarchies, or v2's one.
 package struct CgroupControl: Sendable, CustomStringConvertible {
     package let isUnified: Bool
-    /// Folders in which groups can be made; v1: memory, pids, then that of processors where it may be divided.
+    /// Folders in which groups can be made; v1: memory, pids, then that of processors where it may be
+    /// divided.
     package let bases: [String]
     /// Whether groups have a share of the processors.
     package let sharesProcessors: Bool

@@ -11,9 +11,9 @@ struct FolderWalk: Sendable {
     func listing() throws(ObjectStoreError) -> ObjectListing {
         var found: [ObjectListing.Entry] = []
         // Every key of the listing is in this folder or below it.
-        let start = prefix[..<(prefix.lastIndex(of: "/").map { prefix.index(after: $0) } ?? prefix.startIndex)]
+        let end = prefix.lastIndex(of: "/").map { prefix.index(after: $0) } ?? prefix.startIndex
         // One more than asked for tells whether there are more.
-        try visit(String(start), &found)
+        try visit(String(prefix[..<end]), &found)
         return ObjectListing(entries: Array(found.prefix(limit)), isTruncated: found.count > limit)
     }
 

@@ -27,8 +27,8 @@ struct BenchWorld: Sendable {
     let time = TimeSource.system
     let chance = ChanceSource.system
 
-    /// `store`: `memory`, `folder` or `s3` (as the settings say). `joining`: the run of another process, whose
-    /// world this is. `partitions`: of each topic; nil for what the catalog says.
+    /// `store`: `memory`, `folder` or `s3` (as the settings say). `joining`: the run of another process,
+    /// whose world this is. `partitions`: of each topic; nil for what the catalog says.
     init(
         _ settings: Settings,
         store name: String,

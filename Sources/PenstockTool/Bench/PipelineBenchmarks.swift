@@ -3,8 +3,8 @@ import JSON
 import Pipeline
 import Topics
 
-/// `penstock bench turns`, `latency`, `wait`, `scale` and `rebalance`: the pipeline without platforms, on the log that the
-/// settings name and a store to choose.
+/// `penstock bench turns`, `latency`, `wait`, `scale` and `rebalance`: the pipeline without platforms, on the
+/// log that the settings name and a store to choose.
 enum PipelineBenchmarks {
     static let commands = [turns, latency, wait, scale, RebalanceBenchmark.command]
 
@@ -54,7 +54,8 @@ enum PipelineBenchmarks {
         run: { try await measureScale($0) }
     )
 
-    /// `joining`: the world of another process; else one of its own. `store`: unless the invocation names one.
+    /// `joining`: the world of another process; else one of its own. `store`: unless the invocation names
+    /// one.
     static func world(
         _ invocation: Invocation,
         joining run: String? = nil,

@@ -72,7 +72,7 @@ enum RebalanceBenchmark {
             try staff.start("a")
             try staff.start("b")
             try await world.time(load, rate: rate, by: clock) {
-                try await staff.follow(from: start)
+                try await staff.follow(from: start, world.time)
             }
         } catch {
             staff.end()
@@ -125,12 +125,12 @@ enum RebalanceBenchmark {
         }
 
         /// What happens beside the events.
-        func follow(from start: ContinuousClock.Instant) async throws {
-            try await Task.sleep(until: start + .seconds(Plan.join))
+        func follow(from start: ContinuousClock.Instant, _ time: TimeSource) async throws {
+            try await time.sleep(start + .seconds(Plan.join) - .now)
             try self.start("c")
-            try await Task.sleep(until: start + .seconds(Plan.leave))
+            try await time.sleep(start + .seconds(Plan.leave) - .now)
             end("c", by: SIGTERM)
-            try await Task.sleep(until: start + .seconds(Plan.kill))
+            try await time.sleep(start + .seconds(Plan.kill) - .now)
             end("b", by: SIGKILL)
         }
 

@@ -95,8 +95,8 @@ extension Settings {
         throws(SettingsError)
     {
         let keys = [
-            "missing_layers", "processors", "ready", "python_ready", "ready_for", "private_networks", "secrets",
-            "skills", "trusted_certificates",
+            "missing_layers", "processors", "ready", "python_ready", "ready_for", "private_networks",
+            "secrets", "skills", "trusted_certificates",
         ]
         guard let reader = try root.reader("sandbox", keys: keys) else { return }
         sandbox.mayLackLayers = try reader.word("missing_layers", MissingLayers.self) == .allow

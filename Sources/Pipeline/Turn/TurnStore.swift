@@ -57,7 +57,8 @@ package struct TurnStore: Sendable {
         return most + 1
     }
 
-    /// What is under a key of `TriedOffsets`, and the condition for writing it anew; nil when there is nothing.
+    /// What is under a key of `TriedOffsets`, and the condition for writing it anew; nil when there is
+    /// nothing.
     func bound(at key: String) async throws(TurnFailure) -> (below: Int64?, condition: PutCondition)? {
         let found = try await attempt { () async throws(ObjectStoreError) in try await objects.get(key) }
         guard let found else { return nil }
