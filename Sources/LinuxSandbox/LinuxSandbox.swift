@@ -24,6 +24,9 @@ package final class LinuxSandbox: ControllableSandbox {
         package var pythonPoolSize = 0
         /// How long they wait without any run before they are given up.
         package var poolIdle: Duration = .seconds(60)
+        /// How long a sandbox may take to be built. A spawner that answers nobody for so long is killed, with
+        /// all that it made, and another is started.
+        package var buildWithin: Duration = .seconds(20)
         /// Where the control groups of sandboxes are made; nil for none.
         package var cgroups = CgroupControl.find()
 

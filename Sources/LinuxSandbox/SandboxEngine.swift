@@ -8,8 +8,6 @@ import Pipeline
 /// A run goes: waiting (for the spawner to take its packet) → building → running (its pidfd is known) →
 /// finished, when the pidfd says that the whole tree is gone.
 final class SandboxEngine {
-    /// Longest time between the request and the command's start.
-    private static let buildNanoseconds: UInt64 = 20_000_000_000
     private static let readBytes = 64 << 10
 
     private let loop: SandboxLoop
@@ -27,6 +25,10 @@ final class SandboxEngine {
     private let dials: PortDials
     private var buffer = [UInt8](repeating: 0, count: readBytes)
     private var isStopped = false
+    /// The spawner's newest answer, or its start.
+    private var spawnerHeardAt: UInt64 = 0
+    /// Longest time between the request and the command's start.
+    private var buildNanoseconds: UInt64 { UInt64(settings.buildWithin / .nanoseconds(1)) }
 
     init(loop: SandboxLoop, settings: LinuxSandbox.Settings, filters: SandboxFilters, proxy: SandboxProxy) {
         self.loop = loop
@@ -137,10 +139,22 @@ final class SandboxEngine {
                 // The entry may be the one for building, which the run left behind in time.
                 if now >= startedAt + run.wallClockNanoseconds { run.kill(because: .wallClock) }
             } else {
-                run.fail(SandboxError(.busy, "the sandbox was not built within 20 s: fewer runs at a time"))
-                abandon(run)
+                endUnbuilt(run, now)
             }
         }
+    }
+
+    private func endUnbuilt(_ run: ActiveRun, _ now: UInt64) {
+        let within = settings.buildWithin
+        run.fail(SandboxError(.busy, "the sandbox was not built within \(within): fewer runs at a time"))
+        abandon(run)
+        guard runs[run.id] != nil, run.process < 0 else { return }
+        // It was asked and has not answered. Nor has it answered anybody: it hangs.
+        guard now - spawnerHeardAt < buildNanoseconds else {
+            kill(spawner, SIGKILL)
+            return loseSpawner()
+        }
+        deadlines.insert(run.id, due: now + buildNanoseconds)
     }
 
     // MARK: Ports
@@ -175,7 +189,7 @@ final class SandboxEngine {
         if isStopped { run.cancel() }
         guard !run.isCancelled, openPipes(run) else { return run.finish() }
         runs[run.id] = run
-        deadlines.insert(run.id, due: MonotonicTime.now() + Self.buildNanoseconds)
+        deadlines.insert(run.id, due: MonotonicTime.now() + buildNanoseconds)
         if control < 0 { startSpawner() }
         waiting.append(run)
         sendWaiting()
@@ -338,6 +352,7 @@ final class SandboxEngine {
             control = -1
             return
         }
+        spawnerHeardAt = MonotonicTime.now()
         watch(control, 0, .report, EPOLLIN.rawValue)
         var hello = sandbox_hello()
         hello.message = SANDBOX_HELLO.rawValue
@@ -383,6 +398,7 @@ final class SandboxEngine {
             }
             if count == Int(-EAGAIN) || count == Int(-EINTR) { return }
             guard count == size else { return loseSpawner() }
+            spawnerHeardAt = MonotonicTime.now()
             take(reply, pidfd)
         }
     }

@@ -71,6 +71,37 @@ struct EnduranceTests {
         #expect(next.text == "again\n")
     }
 
+    @Test("a spawner that hangs is given up, and another takes its place", arguments: Builder.here)
+    func givesUpSpawner(builder: Builder) async throws {
+        var settings = builder.settings
+        settings.buildWithin = .seconds(3)
+        let sandbox = try LinuxSandbox(settings)
+        let mark = "3600.\(UInt32.random(in: 1_000_000...9_999_999))"
+        let begun = AsyncStream.makeStream(of: Void.self)
+        let run = SandboxRun(command: ["bash", "-c", "sleep \(mark) & echo begun; wait"])
+        let task = Task { try await sandbox.run(run) { _, _ in begun.continuation.yield() } }
+        for await _ in begun.stream { break }
+        let spawner = try #require(HostProcess.spawner(of: mark))
+
+        kill(spawner, SIGSTOP)
+
+        // More than wait ready, so that one has to be built.
+        await withTaskGroup { group in
+            for _ in 0..<8 {
+                group.addTask {
+                    await #expect(throws: SandboxError.self) {
+                        try await sandbox.run(SandboxRun(command: ["sleep", "3600"])) { _, _ in }
+                    }
+                }
+            }
+        }
+        let error = await #expect(throws: SandboxError.self) { try await task.value }
+        #expect(error?.kind == .unavailable(layer: "spawner"))
+        #expect(HostProcess.marked(mark).map(\.pid) == [])
+        let next = try await sandbox.run(SandboxRun(command: ["echo", "again"])) { _, _ in }
+        #expect(next.text == "again\n")
+    }
+
     /// Another process that has the spawner's end of its socket too, as a child has for a moment.
     private struct SocketHolder {
         private static let program = """
