@@ -29,8 +29,11 @@ package final class CgroupPool {
     private static let pools = Atomic(0)
     /// In which a share of processors is counted, the kernel's own default.
     private static let periodMicroseconds = 100_000
-    /// Of all sandboxes together, where the worker's own is 1024 and 100: they may not starve it.
-    private static let weight = (legacy: "512", unified: "50")
+    /// Of all sandboxes together, so that they do not starve the worker. v2: beside its 100. v1 weighs them
+    /// beside its single threads, 1024 each: as four of those for each processor.
+    private static let weight = (
+        legacy: "\(4_096 * max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))))", unified: "50"
+    )
 
     private let control: CgroupControl
     private let parents: [String]

@@ -133,8 +133,8 @@ package enum SandboxDiagnosis {
             seen: isPresent
                 ? "a run gets at most \(limits.processors) processors" : "no group that divides processors",
             meaning:
-                "a skill keeps no more processors busy than it may, and all together get half the worker's "
-                + "weight; without it each process is held to its processor time alone",
+                "a skill keeps no more processors busy than it may, and all together do not "
+                + "starve the worker; without it each process is held to its processor time alone",
             cure: "as for cgroups, with the cpu controller delegated too"
         )
     }

@@ -5,7 +5,7 @@ import Synchronization
 import Testing
 
 /// A secret that is written into TLS: by real programs, to real servers.
-@Suite("Secrets over TLS")
+@Suite("Secrets over TLS", .serialized)
 struct InterceptionTests {
     /// One test's ground. `api.test`, `wrong.test` and `b.api.test` lead to a server that has a certificate
     /// for `api.test` and below; `plain.test` to one that speaks no TLS.

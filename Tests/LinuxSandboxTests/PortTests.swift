@@ -5,7 +5,7 @@ import PipelineTesting
 import Testing
 
 /// Servers in sandboxes are reached on the ports they were granted, and reach nothing themselves.
-@Suite("Ports of a session's processes")
+@Suite("Ports of a session's processes", .serialized)
 struct PortTests {
     /// A session in a folder of its own.
     private struct Ground {
@@ -143,17 +143,23 @@ struct PortTests {
             _ = try await ended
             // The next one shows what this one left.
             var looker = SandboxRun(command: ["sleep", "60.\(mark)"])
-            looker.limits.wallClock = .seconds(2)
+            looker.limits.wallClock = .seconds(8)
             guard round % 10 == 9 else { continue }
-            async let looking = sandbox.run(looker) { _, _ in }
+            let end = SandboxControl()
+            async let looking = sandbox.run(looker, control: end) { _, _ in }
             var spawner: pid_t?
-            for _ in 0..<1_000 where spawner == nil { spawner = HostProcess.spawner(of: "60.\(mark)") }
+            for _ in 0..<100 where spawner == nil {
+                try await Task.sleep(for: .milliseconds(50))
+                spawner = HostProcess.spawner(of: "60.\(mark)")
+            }
             let files = spawner.flatMap(HostProcess.init)?.openFiles ?? []
             counts.append(files.count { $0.hasPrefix("net:[") })
+            end.signal(SIGKILL)
             _ = try await looking
         }
 
-        #expect(counts.count == 2 && counts[0] > 0 && counts[0] == counts[1], "\(counts)")
+        // Some are kept to be used again; one for each run that was would be 20.
+        #expect(counts.count == 2 && counts[0] > 0 && counts[1] < 15, "\(counts)")
     }
 
     // MARK: Attacks

@@ -77,7 +77,9 @@ final class WebServer: Sendable {
         if sys.argv[2]:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(sys.argv[1] + "/cert.pem", sys.argv[1] + "/key.pem")
-            server.socket = context.wrap_socket(server.socket, server_side=True)
+            # Each in its own thread: a client that never comes to an end must not hold up the others.
+            server.socket = context.wrap_socket(
+                server.socket, server_side=True, do_handshake_on_connect=False)
         def end():
             sys.stdin.read()
             shutil.rmtree(sys.argv[1], True)

@@ -75,8 +75,12 @@ final class ProxyConnection: @unchecked Sendable {
         }
     }
 
-    /// The run is over.
-    func abandon() { fail("the run ended") }
+    /// The run is over. What it did before still counts: an end that has not been seen yet, an alert.
+    func abandon() {
+        advance()
+        let isAnswered = record.status != nil && (client?.hasEnded == true || upstream?.hasEnded == true)
+        fail(isAnswered ? nil : "the run ended")
+    }
 
     private func watch() {
         guard let client else { return }
