@@ -23,8 +23,18 @@ package final class TriedOffsets: Sendable {
 
     /// An object: all that were ever begun are below; and the condition to write it anew.
     private struct Bound {
-        var below: Int64
-        var condition: PutCondition
+        let below: Int64
+        let condition: PutCondition
+
+        init(below: Int64, condition: PutCondition) {
+            self.below = below
+            self.condition = condition
+        }
+
+        /// Nothing there, or nothing that can be read: any offset is above it.
+        init(_ found: (below: Int64?, condition: PutCondition)?) {
+            self.init(below: found?.below ?? 0, condition: found?.condition ?? .absent)
+        }
     }
 
     private struct State {
@@ -74,13 +84,10 @@ package final class TriedOffsets: Sendable {
         let place = assignment.partition
         do throws(TurnFailure) {
             let key = key(of: place)
-            var next = stay
-            if next == nil { next = try await begin(assignment, at: key) }
-            if var begun = next {
-                begun.bound = try await raise(begun.bound, over: offset, at: key)
-                next = begun
-            }
-            state.withLock { state in
+            var next: Stay
+            if let stay { next = stay } else { next = try await begin(assignment, at: key) }
+            next.bound = try await raise(next.bound, over: offset, at: key)
+            state.withLock { [next] state in
                 state.stays[place] = next
                 state.asking[place] = nil
             }
@@ -93,10 +100,9 @@ package final class TriedOffsets: Sendable {
 
     private func begin(_ assignment: Assignment, at key: String) async throws(TurnFailure) -> Stay {
         let found = try await store.bound(at: key)
-        let bound = Bound(below: found?.below ?? 0, condition: found?.condition ?? .absent)
         // From `freshFrom` on there was no event to try; what can not be read tells nothing.
         let triedBelow = found.map { min($0.below ?? .max, assignment.freshFrom) } ?? 0
-        return Stay(assignment: assignment, triedBelow: triedBelow, bound: bound)
+        return Stay(assignment: assignment, triedBelow: triedBelow, bound: Bound(found))
     }
 
     /// It only ever rises, whoever else writes it.
@@ -109,8 +115,7 @@ package final class TriedOffsets: Sendable {
             if let etag = try await store.put(bound: below, at: key, if: bound.condition) {
                 return Bound(below: below, condition: .unchanged(etag: etag))
             }
-            let found = try await store.bound(at: key)
-            bound = Bound(below: found?.below ?? 0, condition: found?.condition ?? .absent)
+            bound = Bound(try await store.bound(at: key))
         }
         throw TurnFailure(.store, "\(key): always changed by somebody else")
     }
