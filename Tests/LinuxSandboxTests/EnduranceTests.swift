@@ -29,23 +29,42 @@ struct EnduranceTests {
         arguments: Builder.here
     )
     func restartsSpawner(builder: Builder) async throws {
-        let sandbox = try LinuxSandbox(builder.settings)
+        let ground = try await Ground(builder.settings, "setsid sleep MARK & echo begun; wait")
+
+        kill(ground.spawner, SIGKILL)
+
+        await ground.expectAnother()
+        #expect(HostProcess.marked(ground.mark).map(\.pid) == [])
+    }
+
+    /// A sandbox in which a command runs until its spawner is gone.
+    private struct Ground {
+        let sandbox: LinuxSandbox
+        /// In the arguments of the command's processes.
         let mark = "3600.\(UInt32.random(in: 1_000_000...9_999_999))"
-        let begun = AsyncStream.makeStream(of: Void.self)
-        let command = ["bash", "-c", "setsid sleep \(mark) & echo begun; wait"]
-        let task = Task {
-            try await sandbox.run(SandboxRun(command: command)) { _, _ in begun.continuation.yield() }
+        let spawner: pid_t
+        private let task: Task<SandboxOutcome, any Error>
+
+        /// `script`: with `MARK`, and says something once it has begun.
+        init(_ settings: LinuxSandbox.Settings, _ script: String) async throws {
+            let sandbox = try LinuxSandbox(settings)
+            let begun = AsyncStream.makeStream(of: Void.self)
+            let run = SandboxRun(command: ["bash", "-c", script.replacing("MARK", with: mark)])
+            task = Task { try await sandbox.run(run) { _, _ in begun.continuation.yield() } }
+            for await _ in begun.stream { break }
+            spawner = try #require(HostProcess.spawner(of: mark))
+            self.sandbox = sandbox
         }
-        for await _ in begun.stream { break }
-        let spawner = try #require(HostProcess.spawner(of: mark))
 
-        kill(spawner, SIGKILL)
-
-        let error = await #expect(throws: SandboxError.self) { try await task.value }
-        #expect(error?.kind == .unavailable(layer: "spawner"))
-        #expect(HostProcess.marked(mark).map(\.pid) == [])
-        let next = try await sandbox.run(SandboxRun(command: ["echo", "again"])) { _, _ in }
-        #expect(next.text == "again\n")
+        /// The command ended with its spawner, and the next one runs.
+        func expectAnother() async {
+            let error = await #expect(throws: SandboxError.self) { try await task.value }
+            #expect(error?.kind == .unavailable(layer: "spawner"))
+            await #expect(throws: Never.self) {
+                let next = try await sandbox.run(SandboxRun(command: ["echo", "again"])) { _, _ in }
+                #expect(next.text == "again\n")
+            }
+        }
     }
 
     @Test(
@@ -53,53 +72,35 @@ struct EnduranceTests {
         arguments: Builder.here
     )
     func missesSpawner(builder: Builder) async throws {
-        let sandbox = try LinuxSandbox(builder.settings)
-        let mark = "3600.\(UInt32.random(in: 1_000_000...9_999_999))"
-        let begun = AsyncStream.makeStream(of: Void.self)
-        let run = SandboxRun(command: ["bash", "-c", "sleep \(mark) & echo begun; wait"])
-        let task = Task { try await sandbox.run(run) { _, _ in begun.continuation.yield() } }
-        for await _ in begun.stream { break }
-        let spawner = try #require(HostProcess.spawner(of: mark))
-        let holder = try SocketHolder(of: spawner)
+        let ground = try await Ground(builder.settings, "sleep MARK & echo begun; wait")
+        let holder = try SocketHolder(of: ground.spawner)
         defer { holder.end() }
 
-        kill(spawner, SIGKILL)
+        kill(ground.spawner, SIGKILL)
 
-        let error = await #expect(throws: SandboxError.self) { try await task.value }
-        #expect(error?.kind == .unavailable(layer: "spawner"))
-        let next = try await sandbox.run(SandboxRun(command: ["echo", "again"])) { _, _ in }
-        #expect(next.text == "again\n")
+        await ground.expectAnother()
     }
 
     @Test("a spawner that hangs is given up, and another takes its place", arguments: Builder.here)
     func givesUpSpawner(builder: Builder) async throws {
         var settings = builder.settings
         settings.buildWithin = .seconds(3)
-        let sandbox = try LinuxSandbox(settings)
-        let mark = "3600.\(UInt32.random(in: 1_000_000...9_999_999))"
-        let begun = AsyncStream.makeStream(of: Void.self)
-        let run = SandboxRun(command: ["bash", "-c", "sleep \(mark) & echo begun; wait"])
-        let task = Task { try await sandbox.run(run) { _, _ in begun.continuation.yield() } }
-        for await _ in begun.stream { break }
-        let spawner = try #require(HostProcess.spawner(of: mark))
+        let ground = try await Ground(settings, "sleep MARK & echo begun; wait")
 
-        kill(spawner, SIGSTOP)
+        kill(ground.spawner, SIGSTOP)
 
         // More than wait ready, so that one has to be built.
         await withTaskGroup { group in
             for _ in 0..<8 {
                 group.addTask {
                     await #expect(throws: SandboxError.self) {
-                        try await sandbox.run(SandboxRun(command: ["sleep", "3600"])) { _, _ in }
+                        try await ground.sandbox.run(SandboxRun(command: ["sleep", "3600"])) { _, _ in }
                     }
                 }
             }
         }
-        let error = await #expect(throws: SandboxError.self) { try await task.value }
-        #expect(error?.kind == .unavailable(layer: "spawner"))
-        #expect(HostProcess.marked(mark).map(\.pid) == [])
-        let next = try await sandbox.run(SandboxRun(command: ["echo", "again"])) { _, _ in }
-        #expect(next.text == "again\n")
+        await ground.expectAnother()
+        #expect(HostProcess.marked(ground.mark).map(\.pid) == [])
     }
 
     /// Another process that has the spawner's end of its socket too, as a child has for a moment.
