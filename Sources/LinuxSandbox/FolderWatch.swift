@@ -342,8 +342,3 @@ package final class FolderWatch: EventLoopHandler, @unchecked Sendable {
         if case .enqueued = changes.yield(SessionChange(.incomplete, text(prefix))) { hasLost = false }
     }
 }
-
-extension [UInt8] {
-    /// With the NUL byte that C wants. The kernel's names have none of their own.
-    fileprivate var cString: [CChar] { map(CChar.init(bitPattern:)) + [0] }
-}

@@ -28,7 +28,7 @@ package final class LinuxSandbox: ControllableSandbox {
         /// all that it made, and another is started.
         package var buildWithin: Duration = .seconds(20)
         /// Where the control groups of sandboxes are made; nil for none.
-        package var cgroups = CgroupControl.find()
+        package var cgroups = Self.ownGroups
 
         /// Finds the addresses of hosts that runs may reach; blocks.
         package var resolve: @Sendable (String) -> [NetworkAddress] = NameResolver.system
@@ -39,6 +39,9 @@ package final class LinuxSandbox: ControllableSandbox {
         package var trustedCertificates: String?
 
         package init() {}
+
+        // Looked for once: on v2 that divides the group.
+        private static let ownGroups = CgroupControl.find()
 
         private static let spawner: String = {
             var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
@@ -117,8 +120,8 @@ package final class LinuxSandbox: ControllableSandbox {
         let request: SandboxRequest
         let interception: TLSInterception?
         do throws(SandboxError) {
-            interception = try TLSInterception(run, trustedCertificates: trustedCertificates)
             request = try SandboxRequest(run, id: id)
+            interception = try TLSInterception(run, trustedCertificates: trustedCertificates)
         } catch {
             if standardInput >= 0 { close(standardInput) }
             throw error

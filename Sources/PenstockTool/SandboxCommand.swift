@@ -126,8 +126,11 @@ enum SandboxCommand {
         run.limits.outputBytesPerStream = try bytes(invocation, "output", default: 64 << 20)
         run.limits.processes = try invocation.integer("processes", in: 1...32_768, default: 128)
         if let text = invocation.value("processors") {
-            guard let number = Double(text), (0.05...1024).contains(number) else {
-                throw UsageError("--processors \(text): expected a number from 0.05 to 1024")
+            let range = SandboxLimits.processorsRange
+            guard let number = Double(text), range.contains(number) else {
+                throw UsageError(
+                    "--processors \(text): expected a number from \(range.lowerBound) to \(range.upperBound)"
+                )
             }
             run.limits.processors = number
         }

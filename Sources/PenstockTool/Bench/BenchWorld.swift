@@ -70,7 +70,7 @@ struct BenchWorld: Sendable {
 
     /// Ends everything; topics on a broker stay, under the benchmark's prefix, until somebody deletes them.
     func close() async {
-        await log.close()
+        await leave()
         WorkspaceRemoval.remove(folder)
     }
 

@@ -101,7 +101,8 @@ extension Settings {
         guard let reader = try root.reader("sandbox", keys: keys) else { return }
         sandbox.mayLackLayers = try reader.word("missing_layers", MissingLayers.self) == .allow
         agent.skillLimits.processors =
-            try reader.number("processors", in: 0.05...1024) ?? agent.skillLimits.processors
+            try reader.number("processors", in: SandboxLimits.processorsRange)
+            ?? agent.skillLimits.processors
         sandbox.poolSize = try reader.integer("ready", in: 0...64) ?? sandbox.poolSize
         sandbox.pythonPoolSize = try reader.integer("python_ready", in: 0...64) ?? sandbox.pythonPoolSize
         sandbox.poolIdle =

@@ -85,6 +85,7 @@ package struct SandboxLimits: Sendable, Hashable {
     /// Share of the machine's processors for the whole tree, in processors: 0.5 is half of one. Where cgroups
     /// have processors delegated; elsewhere only `cpuTime` is held.
     package var processors: Double
+    package static let processorsRange = 0.05...1_024.0
 
     package init(
         wallClock: Duration,

@@ -77,5 +77,5 @@ final class FolderDescriptor {
 extension [UInt8] {
     /// With the NUL byte that C wants. Our names have none of their own: the kernel gave them, or they were
     /// checked.
-    var cString: [CChar] { map(CChar.init(bitPattern:)) + [0] }
+    package var cString: [CChar] { map(CChar.init(bitPattern:)) + [0] }
 }
