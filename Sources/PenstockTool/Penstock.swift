@@ -1,3 +1,4 @@
+import Crypto
 import Glibc
 import Pipeline
 import Telemetry
@@ -29,6 +30,7 @@ enum Penstock {
     )
 
     static func main() async {
+        OpenSSL.keepUntilTheEnd()
         let words = Array(CommandLine.arguments.dropFirst())
         if words.first == "__complete" {
             for completion in Parser.completions(Array(words.dropFirst()), root) { Terminal.line(completion) }
