@@ -101,7 +101,7 @@ static void enter_time(const struct sandbox_plan *plan) {
     raw_close(file);
 }
 
-// The command, in a process that shares our memory until execve. All but the filter is already in force.
+// The command, in a process that shares our memory until execve. Every wall stands already.
 static void start_command(void *argument) {
     const struct sandbox_plan *plan = argument;
     uint64_t no_signals = 0;
@@ -116,7 +116,6 @@ static void start_command(void *argument) {
     child_need(SANDBOX_STEP_SUPERVISOR, raw_setsid());
     child_need(SANDBOX_STEP_SUPERVISOR, raw_sigprocmask(SIG_SETMASK, &no_signals));
     child_need(SANDBOX_STEP_WORKING_DIRECTORY, raw_chdir(plan->working_directory));
-    filter_install(plan);
     long error = -ENOENT;
     for (uint32_t i = 0; i < plan->limits.candidates; i++) {
         long result = raw_execve(plan->candidates[i], plan->arguments, plan->variables);
@@ -142,15 +141,34 @@ static uint64_t now_nanoseconds(void) {
     return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
 }
 
-// Looks at the workspace when it is due: the larger it is, the less often, so that it costs a tenth of the
-// time.
-static int workspace_is_full(const struct sandbox_plan *plan, uint64_t *due) {
+// When the next looks are due, in nanoseconds of the monotonic clock.
+struct watch {
+    int proc;
+    uint64_t memory_due;
+    uint64_t workspace_due;
+};
+
+static void count_processes(const struct sandbox_plan *plan, int proc, uint64_t *memory) {
+    uint64_t processes = 0;
+    *memory = limits_anonymous_memory(proc, &processes);
+    // One of them is us.
+    if (processes > plan->limits.processes) has_met_processes = 1;
+}
+
+// Looks at what is due. The workspace: the larger it is, the less often, so that it costs a tenth of the time.
+static enum sandbox_ended_by watch_limits(const struct sandbox_plan *plan, struct watch *watch) {
+    uint64_t memory;
     uint64_t begin = now_nanoseconds();
-    if (!plan->workspace[0] || begin < *due) return 0;
-    int full = limits_workspace_is_full(plan);
+    if (begin < watch->memory_due) return SANDBOX_ENDED_ITSELF;
+    watch->memory_due = begin + WATCH_NANOSECONDS;
+    count_processes(plan, watch->proc, &memory);
+    if (memory > plan->limits.memory_bytes) return SANDBOX_ENDED_MEMORY;
+    if (!plan->workspace[0] || begin < watch->workspace_due) return SANDBOX_ENDED_ITSELF;
+    begin = now_nanoseconds();
+    int is_full = limits_workspace_is_full(plan);
     uint64_t end = now_nanoseconds();
-    *due = end + (end - begin) * 10;
-    return full;
+    watch->workspace_due = end + (end - begin) * 10;
+    return is_full ? SANDBOX_ENDED_WORKSPACE : SANDBOX_ENDED_ITSELF;
 }
 
 #define BIT(signal) (1ULL << ((signal) - 1))
@@ -159,29 +177,25 @@ static int workspace_is_full(const struct sandbox_plan *plan, uint64_t *due) {
     (BIT(SIGHUP) | BIT(SIGINT) | BIT(SIGQUIT) | BIT(SIGUSR1) | BIT(SIGUSR2) | BIT(SIGTERM) | BIT(SIGCONT) | \
      BIT(SIGWINCH))
 
-// Reaps whoever ends until the command has, or all together hold too much memory.
-_Noreturn static void supervise(const struct sandbox_plan *plan, int command) {
+// Reaps whoever ends until the command has, or all together hold too much. The filter is in force.
+_Noreturn static void supervise(const struct sandbox_plan *plan, int command, struct watch *watch) {
     uint64_t awaited = BIT(SIGCHLD) | RELAYED;
     struct timespec pause = {.tv_nsec = WATCH_NANOSECONDS};
     struct rusage usage;
-    uint64_t due = 0;
-    int proc = (int)child_need(SANDBOX_STEP_SUPERVISOR,
-                               raw_openat(AT_FDCWD, "/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0));
+    watch->memory_due = now_nanoseconds() + WATCH_NANOSECONDS;
     text_clear(&usage, sizeof usage);
-    filter_install(plan);
     for (;;) {
         int status = 0;
         long pid = raw_wait4(-1, &status, 1 /* WNOHANG */ | 0x40000000 /* __WALL */, &usage);
-        if (pid == command) report_end(status, SANDBOX_ENDED_ITSELF, &usage);
-        if (pid > 0) continue;
-        uint64_t processes = 0;
-        uint64_t memory = limits_anonymous_memory(proc, &processes);
-        // One of them is us.
-        if (processes > plan->limits.processes) has_met_processes = 1;
-        if (memory > plan->limits.memory_bytes) {
-            report_end(SIGKILL, SANDBOX_ENDED_MEMORY, &usage);
+        if (pid == command) {
+            uint64_t memory;
+            // Who left others behind may have met their limit since the last look.
+            if (raw_wait4(-1, 0, 1 | 0x40000000, 0) == 0) count_processes(plan, watch->proc, &memory);
+            report_end(status, SANDBOX_ENDED_ITSELF, &usage);
         }
-        if (workspace_is_full(plan, &due)) report_end(SIGKILL, SANDBOX_ENDED_WORKSPACE, &usage);
+        if (pid > 0) continue;
+        enum sandbox_ended_by by = watch_limits(plan, watch);
+        if (by != SANDBOX_ENDED_ITSELF) report_end(SIGKILL, by, &usage);
         long signal = raw_sigtimedwait(&awaited, &pause);
         // To the command and what it started in its group.
         if (signal > 0 && BIT(signal) & RELAYED) raw_kill(-command, (int)signal);
@@ -212,18 +226,30 @@ static void close_walls(void) {
     follow_spawner();
 }
 
-_Noreturn static void started(const struct sandbox_plan *plan, int command) {
+_Noreturn static void started(const struct sandbox_plan *plan, int command, struct watch *watch) {
     struct sandbox_report report = {.kind = SANDBOX_REPORT_STARTED};
     raw_close_range(CHILD_INPUT, CHILD_ERROR);
-    raw_close_range(CHILD_DOOR, ~0U);
+    raw_close_range(CHILD_DOOR, CHILD_ALIVE - 1);
     raw_write(CHILD_REPORT, &report, sizeof report);
-    supervise(plan, command);
+    supervise(plan, command, watch);
+}
+
+// The spawner's descriptors go, and our own /proc comes in the place of the host's: what we watch by, the last
+// that we open.
+static void open_watch(struct watch *watch) {
+    enum sandbox_step step = SANDBOX_STEP_SUPERVISOR;
+    text_clear(watch, sizeof *watch);
+    raw_close_range(CHILD_ALIVE, ~0U);
+    int proc = (int)child_need(step, raw_openat(AT_FDCWD, "/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0));
+    watch->proc = (int)child_need(step, raw_dup3(proc, CHILD_PROC, O_CLOEXEC));
+    raw_close(proc);
 }
 
 // An interpreter waits with us, and takes the program of the request.
 _Noreturn static void serve_interpreter(struct sandbox_plan *plan) {
     struct interpreter interpreter;
     struct mount_trees trees;
+    struct watch watch;
     interpreter_start(plan, &interpreter);
     identity_drop_bounding_set();
     interpreter_await_request(&interpreter);
@@ -243,11 +269,14 @@ _Noreturn static void serve_interpreter(struct sandbox_plan *plan) {
     // After the descriptors were sent, which a low limit of open files would refuse. Not under Landlock: its
     // rules are the interpreter's own, and beside them ours would hide from us the processes that we watch.
     limits_set(plan);
-    started(plan, interpreter.process);
+    open_watch(&watch);
+    filter_install(plan);
+    started(plan, interpreter.process, &watch);
 }
 
 void sandbox_child(struct sandbox_plan *plan) {
     struct mount_trees trees;
+    struct watch watch;
     uint64_t all_signals = ~0ULL;
     raw_umask(0);
     // What is blocked waits for us to take it, though we are pid 1; the command starts with none blocked.
@@ -278,10 +307,12 @@ void sandbox_child(struct sandbox_plan *plan) {
     filter_landlock(plan);
     identity_drop_capabilities();
     close_walls();
-    raw_close_range(CHILD_ALIVE, ~0U);
+    open_watch(&watch);
+    // The command has it from us: to compile it twice would cost as much as a fork.
+    filter_install(plan);
     long command = raw_vfork(CLONE_VM | CLONE_VFORK | SIGCHLD, command_stack + sizeof command_stack,
                              start_command, plan);
     child_need(SANDBOX_STEP_SUPERVISOR, command);
     if (command_failed) raw_exit(125);
-    started(plan, (int)command);
+    started(plan, (int)command, &watch);
 }

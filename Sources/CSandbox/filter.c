@@ -96,7 +96,7 @@ void filter_landlock(const struct sandbox_plan *plan) {
     raw_close(ruleset);
 }
 
-// The very last step before execve: the filter allows no set-up call.
+// The last wall, for it allows no set-up call: from here on a program's own calls are all there is.
 void filter_install(const struct sandbox_plan *plan) {
     enum filter kind = plan->limits.ports[0] ? FILTER_PORTS : plan->limits.has_door ? FILTER_DOOR : FILTER_PLAIN;
     const struct sock_fprog *filter = &plan->filters[kind];

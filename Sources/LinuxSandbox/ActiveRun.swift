@@ -8,7 +8,7 @@ import Synchronization
 // it.
 final class ActiveRun: @unchecked Sendable {
     enum Channel: UInt64 {
-        case input, output, error, report, process, door, dial
+        case input, output, error, report, process, door, dial, memory
     }
 
     /// Set before the loop is told, so that a cancellation that overtakes the start is not lost.

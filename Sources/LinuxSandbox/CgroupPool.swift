@@ -9,6 +9,11 @@ package final class CgroupPool {
         fileprivate let folders: [String]
         /// `cgroup.procs` of each hierarchy, open for writing.
         let entrances: [Int32]
+        /// v1: an eventfd that the kernel adds to when all together met the memory limit, of which it then
+        /// kills only one; -1 on v2, where it kills all, and where it cannot be had.
+        let memoryMet: Int32
+        /// What says how often the kernel killed in the group.
+        fileprivate let counts: Int32
         fileprivate var memoryBytes = 0
         fileprivate var processes = 0
         fileprivate var processors = 0.0
@@ -19,9 +24,37 @@ package final class CgroupPool {
         fileprivate var pids: String { folders.count > 1 ? folders[1] : folders[0] }
         fileprivate var share: String { folders[folders.count - 1] }
 
-        fileprivate init(folders: [String], entrances: [Int32]) {
+        fileprivate init(folders: [String], entrances: [Int32], isUnified: Bool) {
             self.folders = folders
             self.entrances = entrances
+            let file = folders[0] + (isUnified ? "/memory.events" : "/memory.oom_control")
+            counts = open(file, O_RDONLY | O_CLOEXEC)
+            memoryMet = isUnified ? -1 : Self.event(in: folders[0], of: counts)
+        }
+
+        deinit {
+            for descriptor in entrances + [memoryMet, counts] where descriptor >= 0 { close(descriptor) }
+        }
+
+        private static func event(in folder: String, of counts: Int32) -> Int32 {
+            let event = eventfd(0, CInt(EFD_CLOEXEC | EFD_NONBLOCK))
+            guard event >= 0 else { return -1 }
+            if CgroupControl.write("\(event) \(counts)", to: folder + "/cgroup.event_control") {
+                return event
+            }
+            close(event)
+            return -1
+        }
+
+        /// Of the kernel's, since the group was made.
+        fileprivate func kills() -> Int {
+            var text = [UInt8](repeating: 0, count: 512)
+            let count = pread(counts, &text, text.count, 0)
+            for line in text.prefix(max(0, count)).split(separator: UInt8(ascii: "\n")) {
+                let fields = String(decoding: line, as: UTF8.self).split(separator: " ")
+                if fields.count == 2, fields[0] == "oom_kill" { return Int(fields[1]) ?? 0 }
+            }
+            return 0
         }
     }
 
@@ -63,7 +96,6 @@ package final class CgroupPool {
 
     deinit {
         for group in free {
-            for entrance in group.entrances { close(entrance) }
             for folder in group.folders { rmdir(folder) }
         }
         for parent in parents { rmdir(parent) }
@@ -95,14 +127,17 @@ package final class CgroupPool {
             guard setProcessors(limits.processors, of: group) else { return false }
             group.processors = limits.processors
         }
-        group.killsBefore = kills(in: group)
         return true
     }
 
     /// Gives the group back; true when the kernel killed a process in it for its memory.
     package func giveBack(_ group: Group) -> Bool {
+        var ignored: eventfd_t = 0
+        if group.memoryMet >= 0 { eventfd_read(group.memoryMet, &ignored) }
+        let before = group.killsBefore
+        group.killsBefore = group.kills()
         free.append(group)
-        return kills(in: group) > group.killsBefore
+        return group.killsBefore > before
     }
 
     private func make() -> Group? {
@@ -119,7 +154,7 @@ package final class CgroupPool {
         }
         made += 1
         if control.isUnified { _ = CgroupControl.write("1", to: folders[0] + "/memory.oom.group") }
-        return Group(folders: folders, entrances: entrances)
+        return Group(folders: folders, entrances: entrances, isUnified: control.isUnified)
     }
 
     private func setMemory(_ bytes: Int, of group: Group) -> Bool {
@@ -146,15 +181,6 @@ package final class CgroupPool {
         return CgroupControl.write("\(Self.periodMicroseconds)", to: group.share + "/cpu.cfs_period_us")
             && (CgroupControl.write("\(quota)", to: group.share + "/cpu.cfs_quota_us")
                 || CgroupControl.write("-1", to: group.share + "/cpu.cfs_quota_us"))
-    }
-
-    private func kills(in group: Group) -> Int {
-        let file = control.isUnified ? "/memory.events" : "/memory.oom_control"
-        for line in CgroupControl.text(group.memory + file).split(separator: "\n") {
-            let fields = line.split(separator: " ")
-            if fields.count == 2, fields[0] == "oom_kill" { return Int(fields[1]) ?? 0 }
-        }
-        return 0
     }
 
     /// Removes what workers left behind that were killed: groups named after a process that is gone.

@@ -85,6 +85,7 @@ final class SandboxEngine {
             if hasSpawnerEnded { loseSpawner() }
             finish(run)
         case .door: openDoor(run)
+        case .memory: run.kill(because: .memory)
         case .dial: break
         }
     }
@@ -290,12 +291,18 @@ final class SandboxEngine {
         if run.standardError >= 0 { _ = read(run, .standardError, pieces: pieces) }
         // A command may have come to its end before its door was seen.
         if run.doorway >= 0 { openDoor(run) }
-        if let group = run.group { run.isOutOfMemory = cgroups?.giveBack(group) ?? false }
+        leaveGroup(of: run)
         // The spawner has the pidfd too: closing ours may not be the last, and then would not end its events.
         if run.process >= 0 { epoll_ctl(poller, EPOLL_CTL_DEL, run.process, nil) }
         runs[run.id] = nil
         dials.end(run: run.id)
         run.finish()
+    }
+
+    private func leaveGroup(of run: ActiveRun) {
+        guard let group = run.group else { return }
+        if group.memoryMet >= 0 { epoll_ctl(poller, EPOLL_CTL_DEL, group.memoryMet, nil) }
+        run.isOutOfMemory = cgroups?.giveBack(group) ?? false
     }
 
     // MARK: Spawner
@@ -337,6 +344,7 @@ final class SandboxEngine {
         watch(run.report, run.id, .report, EPOLLIN.rawValue)
         if run.doorway >= 0 { watch(run.doorway, run.id, .door, EPOLLIN.rawValue) }
         if run.input >= 0 { watch(run.input, run.id, .input, EPOLLOUT.rawValue) }
+        if let met = run.group?.memoryMet, met >= 0 { watch(met, run.id, .memory, EPOLLIN.rawValue) }
     }
 
     private func watchControl(forRoom: Bool) {

@@ -69,6 +69,8 @@ struct LimitTests {
         let outcome = try await builder.sandbox.run(run) { _, _ in }
 
         #expect(outcome.ending == .limit(excess.limit), "\(outcome.text.prefix(1000))")
+        // Each other limit is met in seconds, and the run must not outlive it by sleeping.
+        if excess.limit != .wallClock { #expect(outcome.duration < .seconds(50)) }
     }
 
     @Test("the limit of processes is named beside the command's own end", arguments: Builder.here)
