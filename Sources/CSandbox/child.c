@@ -37,9 +37,13 @@ static void take_descriptors(const struct sandbox_plan *plan, int first, int end
 }
 
 // Who waits keeps nothing of the spawner's while it does: not the others' sockets and pidfds, which would stay
-// open as long, nor its socket to the worker, whose number a null device keeps.
+// open as long, nor its socket to the worker. A null device keeps that one's number, and those of the groups
+// that we are in.
 static void leave_spawner(void) {
     child_need(SANDBOX_STEP_DESCRIPTORS, raw_dup3(CHILD_OUTPUT, CHILD_INPUT, O_CLOEXEC));
+    for (int fd = CHILD_CGROUPS; fd < CHILD_ALIVE; fd++) {
+        child_need(SANDBOX_STEP_DESCRIPTORS, raw_dup3(CHILD_OUTPUT, fd, O_CLOEXEC));
+    }
     child_need(SANDBOX_STEP_DESCRIPTORS, raw_close_range(CHILD_SPARE, ~0U));
 }
 
@@ -61,14 +65,11 @@ static void take_request(struct sandbox_plan *plan) {
 }
 
 // Into the groups that limit us all, before anything is made that they should count. Needs no capability: the
-// worker opened the files. `other` goes along, unless it is 0.
-static void enter_cgroups(const struct sandbox_plan *plan, int other) {
-    char number[24];
-    text_append_number(number, (uint64_t)other, 10);
+// worker opened the files. Who waits for its request did so before.
+static void enter_cgroups(const struct sandbox_plan *plan) {
     for (int fd = CHILD_CGROUPS; fd < CHILD_ALIVE; fd++) {
         if (plan->descriptors[fd] < 0) continue;
         child_need(SANDBOX_STEP_CGROUP_JOIN, raw_write(fd, "0", 1));
-        if (other > 0) child_need(SANDBOX_STEP_CGROUP_JOIN, raw_write(fd, number, text_length(number)));
         raw_close(fd);
     }
 }
@@ -254,7 +255,6 @@ _Noreturn static void serve_interpreter(struct sandbox_plan *plan) {
     identity_drop_bounding_set();
     interpreter_await_request(&interpreter);
     take_request(plan);
-    enter_cgroups(plan, interpreter.process);
     // CAP_SYS_ADMIN where the spawner has it, until identity_drop_held.
     mounts_open(plan, &trees);
     interpreter_join_mounts(&interpreter);
@@ -284,7 +284,11 @@ void sandbox_child(struct sandbox_plan *plan) {
     // The report pipe goes first, so that any failure can be told; what waits for its request has none yet.
     if (plan->descriptors[CHILD_REQUEST] < 0) take_descriptors(plan, CHILD_REPORT, CHILD_REPORT + 1);
     take_descriptors(plan, CHILD_ALIVE, CHILD_INTERPRETER);
-    if (plan->descriptors[CHILD_REQUEST] >= 0) leave_spawner();
+    if (plan->descriptors[CHILD_REQUEST] >= 0) {
+        take_descriptors(plan, CHILD_CGROUPS, CHILD_ALIVE);
+        enter_cgroups(plan);
+        leave_spawner();
+    }
     // CAP_SYS_ADMIN where the spawner has it, from here to identity_enter.
     follow_spawner();
     enter_time(plan);
@@ -293,7 +297,7 @@ void sandbox_child(struct sandbox_plan *plan) {
     leave_keyring();
     if (plan->interpreter) serve_interpreter(plan);
     take_request(plan);
-    enter_cgroups(plan, 0);
+    enter_cgroups(plan);
     // CAP_NET_ADMIN over our own network.
     door_open(plan);
     child_need(SANDBOX_STEP_CGROUP_NAMESPACE, raw_unshare(CLONE_NEWCGROUP));

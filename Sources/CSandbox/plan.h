@@ -83,6 +83,33 @@ static inline long child_need(enum sandbox_step step, long result) {
     return result;
 }
 
+// spawner.c
+// Forks a sandbox, which takes the request at hand, or waits for one on the socket `request`; a pidfd, or
+// -errno with the step that failed.
+int spawner_spawn(int request, enum sandbox_step *step);
+// Tells the worker.
+void spawner_reply(uint64_t id, int error, enum sandbox_step step, int pidfd);
+// pool.c
+// A control group that the worker lent, and the files by which it is entered.
+struct pool_group {
+    uint64_t id;
+    int entrances[SANDBOX_CGROUPS_MAX];
+    int count;
+};
+void pool_set_up(enum sandbox_pool kind, uint32_t size, uint32_t has_groups, const char *interpreter);
+void pool_lend(const struct sandbox_group *lent, const int *descriptors, int count);
+int pool_wants_more(void);
+int pool_is_waiting(void);
+// Makes one sandbox that waits for its request. One that cannot be made ends the pool: requests are then
+// served one by one and told what is wrong.
+void pool_fill(struct sandbox_plan *plan);
+// Gives the request to a sandbox that waits: the one in the group that it names, or else, where there are no
+// groups, the one that has waited longest. Its pidfd, or -errno; or 0 when none waits and one has to be built,
+// in `group` unless that has no entrances, which are then the caller's to close.
+int pool_send(const struct sandbox_request *request, const void *bytes, size_t count, const int *descriptors,
+              int descriptor_count, struct pool_group *group);
+// Auto-sleep: what waits costs memory, and is made again after the next request.
+void pool_empty(void);
 // request.c
 long request_receive(int socket, char *message, int *descriptors, int *descriptor_count);
 int request_read(struct sandbox_plan *plan, char *message, size_t count);

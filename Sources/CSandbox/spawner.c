@@ -35,12 +35,6 @@
 #define NAMESPACES (CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS)
 #define QUIET_MILLISECONDS 2
 
-// A sandbox that waits for its one request.
-struct member {
-    int request;
-    int pidfd;
-};
-
 struct slot {
     pid_t process;
     int network;
@@ -53,22 +47,15 @@ static struct slot slots[SLOTS];
 static char message[SANDBOX_MESSAGE_BYTES_MAX];
 static char filter_code[FILTER_COUNT][SANDBOX_FILTER_BYTES_MAX];
 static char interpreter[SANDBOX_INTERPRETER_BYTES_MAX];
+static int pool_idle_milliseconds;
+// Until the first request, and when there was none for long.
+static int is_pool_asleep = 1;
 static int alive[2];
 static unsigned user_base;
 static int proc;
 static int template = -1;
 static int template_error;
 static enum sandbox_step template_step;
-// Sandboxes made ahead: plain ones, and ones in which an interpreter waits.
-static struct pool {
-    struct member members[SANDBOX_POOL_MAX];
-    int count;
-    int size;
-} plain_pool, interpreter_pool;
-static int pool_idle_milliseconds;
-// Until the first request, and when there was none for long.
-static int is_pool_asleep = 1;
-
 // Builds the root that the sandboxes share; what failed is told to each request.
 static void make_template(void) {
     int report[2], ready[2];
@@ -183,9 +170,7 @@ static int prepare_slot(int index, enum sandbox_step *step) {
     return slots[index].idmap < 0 ? -EPERM : 0;
 }
 
-// Forks a sandbox, which takes the request at hand, or waits for one on the socket `request`; a pidfd, or
-// -errno with the step that failed.
-static int spawn(int request, enum sandbox_step *step) {
+int spawner_spawn(int request, enum sandbox_step *step) {
     int index = free_slot();
     int pidfd = -1;
     *step = SANDBOX_STEP_CLONE;
@@ -224,64 +209,7 @@ static int spawn(int request, enum sandbox_step *step) {
     return pidfd;
 }
 
-static int wants_more(const struct pool *pool) {
-    return pool->count < pool->size;
-}
-
-// Makes one sandbox that waits for its request. One that cannot be made ends the pool: requests are then
-// served one by one and told what is wrong.
-static void fill(struct pool *pool) {
-    int pair[2];
-    enum sandbox_step step;
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
-        pool->size = 0;
-        return;
-    }
-    int bytes = 4 * SANDBOX_MESSAGE_BYTES_MAX;
-    setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
-    plan.interpreter = pool == &interpreter_pool ? interpreter : NULL;
-    int pidfd = spawn(pair[1], &step);
-    plan.interpreter = NULL;
-    close(pair[1]);
-    if (pidfd < 0) {
-        close(pair[0]);
-        pool->size = 0;
-        return;
-    }
-    pool->members[pool->count].request = pair[0];
-    pool->members[pool->count++].pidfd = pidfd;
-}
-
-// The one that has waited longest: an interpreter takes a while to load its libraries.
-static struct member take(struct pool *pool) {
-    struct member member = pool->members[0];
-    memmove(pool->members, pool->members + 1, (size_t)--pool->count * sizeof member);
-    return member;
-}
-
-// Gives the request at hand to a sandbox that waits; its pidfd, or -1 when there is none.
-static int send_to_pool(struct pool *pool, size_t count, const int *descriptors, int descriptor_count) {
-    while (pool->count > 0) {
-        struct member member = take(pool);
-        long sent = sandbox_send(member.request, message, count, descriptors, descriptor_count);
-        close(member.request);
-        if (sent == (long)count) return member.pidfd;
-        close(member.pidfd);
-    }
-    return -1;
-}
-
-// Auto-sleep: what waits costs memory, and is made again after the next request.
-static void empty(struct pool *pool) {
-    while (pool->count > 0) {
-        struct member member = take(pool);
-        // It ends by itself when its socket does.
-        close(member.request);
-        close(member.pidfd);
-    }
-}
-
-static void reply(uint64_t id, int error, enum sandbox_step step, int pidfd) {
+void spawner_reply(uint64_t id, int error, enum sandbox_step step, int pidfd) {
     struct sandbox_reply reply = {.id = id, .error = error, .step = step};
     // A worker that is gone cannot be told; the next receive ends us.
     sandbox_send(CONTROL, &reply, sizeof reply, &pidfd, pidfd >= 0);
@@ -308,12 +236,25 @@ static void take_hello(size_t count) {
     if (!is_wrong) {
         memcpy(interpreter, code, hello.interpreter_bytes);
         plan.is_lenient = hello.is_lenient != 0;
-        plain_pool.size = hello.pool_size < SANDBOX_POOL_MAX ? (int)hello.pool_size : SANDBOX_POOL_MAX;
-        uint32_t waiting = hello.interpreter_bytes ? hello.interpreter_pool_size : 0;
-        interpreter_pool.size = waiting < SANDBOX_POOL_MAX ? (int)waiting : SANDBOX_POOL_MAX;
+        pool_set_up(SANDBOX_POOL_PLAIN, hello.pool_size, hello.has_groups, NULL);
+        pool_set_up(SANDBOX_POOL_INTERPRETER, hello.interpreter_bytes ? hello.interpreter_pool_size : 0,
+                    hello.has_groups, interpreter);
         pool_idle_milliseconds = (int)hello.pool_idle_seconds * 1000;
     }
-    reply(0, is_wrong ? EINVAL : 0, SANDBOX_STEP_REQUEST, -1);
+    spawner_reply(0, is_wrong ? EINVAL : 0, SANDBOX_STEP_REQUEST, -1);
+}
+
+// Gives the request at hand to a sandbox that waits, or builds one; a pidfd, or -errno.
+static int start(size_t count, const int *descriptors, int descriptor_count, enum sandbox_step *step) {
+    struct pool_group group;
+    int pidfd = pool_send(&plan.limits, message, count, descriptors, descriptor_count, &group);
+    if (pidfd == 0) {
+        request_descriptors(&plan, descriptors, descriptor_count);
+        for (int i = 0; i < group.count; i++) plan.descriptors[CHILD_CGROUPS + i] = group.entrances[i];
+        pidfd = spawner_spawn(-1, step);
+    }
+    for (int i = 0; i < group.count; i++) close(group.entrances[i]);
+    return pidfd;
 }
 
 static void take_request(size_t count, const int *descriptors, int descriptor_count) {
@@ -327,21 +268,16 @@ static void take_request(size_t count, const int *descriptors, int descriptor_co
         error = template_error ? template_error : EIO;
         step = template_step;
     }
-    int pidfd = -error;
-    if (!error) {
-        int is_plain = !plan_uses_network(&plan);
-        pidfd = -1;
-        if (is_plain && plan.limits.is_for_interpreter && !plan.limits.has_secrets)
-            pidfd = send_to_pool(&interpreter_pool, count, descriptors, descriptor_count);
-        if (is_plain && pidfd < 0)
-            pidfd = send_to_pool(&plain_pool, count, descriptors, descriptor_count);
-        if (pidfd < 0) {
-            request_descriptors(&plan, descriptors, descriptor_count);
-            pidfd = spawn(-1, &step);
-        }
-    }
-    reply(plan.limits.id, pidfd < 0 ? -pidfd : 0, step, pidfd);
+    int pidfd = error ? -error : start(count, descriptors, descriptor_count, &step);
+    spawner_reply(plan.limits.id, pidfd < 0 ? -pidfd : 0, step, pidfd);
     if (pidfd >= 0) close(pidfd);
+}
+
+static void take_group(size_t count, const int *descriptors, int descriptor_count) {
+    struct sandbox_group group;
+    if (count != sizeof group) return;
+    memcpy(&group, message, sizeof group);
+    pool_lend(&group, descriptors, descriptor_count);
 }
 
 static void take_socket(size_t count) {
@@ -352,7 +288,7 @@ static void take_socket(size_t count) {
     for (int i = 0; i < SLOTS && asked.run; i++) {
         if (slots[i].process && slots[i].run == asked.run) made = network_socket(slots[i].network);
     }
-    reply(asked.id, made < 0 ? -made : 0, SANDBOX_STEP_NETWORK, made);
+    spawner_reply(asked.id, made < 0 ? -made : 0, SANDBOX_STEP_NETWORK, made);
     if (made >= 0) close(made);
 }
 
@@ -369,6 +305,8 @@ static void serve(void) {
         take_hello((size_t)count);
     } else if (count >= (long)sizeof kind && kind == SANDBOX_SOCKET) {
         take_socket((size_t)count);
+    } else if (count >= (long)sizeof kind && kind == SANDBOX_GROUP) {
+        take_group((size_t)count, descriptors, descriptor_count);
     } else {
         take_request((size_t)count, descriptors, descriptor_count);
         is_pool_asleep = 0;
@@ -448,18 +386,15 @@ static _Noreturn void run_spawner(void) {
     for (;;) {
         // The pool is filled one by one when nothing was asked for a while: it would take the processor from
         // the sandbox that was just started.
-        struct pool *short_of = wants_more(&plain_pool) ? &plain_pool : &interpreter_pool;
-        int wants = !is_pool_asleep && wants_more(short_of);
-        int is_waiting = plain_pool.count + interpreter_pool.count > 0;
+        int wants = !is_pool_asleep && pool_wants_more();
         int ready = poll(polled, 2,
-                         wants        ? QUIET_MILLISECONDS
-                         : is_waiting ? pool_idle_milliseconds
-                                      : -1);
+                         wants               ? QUIET_MILLISECONDS
+                         : pool_is_waiting() ? pool_idle_milliseconds
+                                             : -1);
         if (ready < 0 && errno != EINTR) _exit(1);
-        if (ready == 0 && wants) fill(short_of);
+        if (ready == 0 && wants) pool_fill(&plan);
         if (ready == 0 && !wants) {
-            empty(&plain_pool);
-            empty(&interpreter_pool);
+            pool_empty();
             is_pool_asleep = 1;
         }
         if (ready <= 0) continue;

@@ -18,7 +18,7 @@ final class ActiveRun: @unchecked Sendable {
 
     let id: UInt64
     let run: SandboxRun
-    let packet: [UInt8]
+    let request: SandboxRequest
     private let cancellation: Cancellation
     private let output: @Sendable (SandboxStream, [UInt8]) -> Void
     private let finished: @Sendable (Result<SandboxOutcome, SandboxError>) -> Void
@@ -38,6 +38,8 @@ final class ActiveRun: @unchecked Sendable {
     var standardInput: Int32 = -1
     var interception: TLSInterception?
     var group: CgroupPool.Group?
+    /// Its number where the spawner has it already, with a sandbox that waits in it; else 0.
+    var lentGroup: UInt64 = 0
     /// The kernel killed one of the processes because all together met the memory limit.
     var isOutOfMemory = false
 
@@ -62,14 +64,14 @@ final class ActiveRun: @unchecked Sendable {
     init(
         id: UInt64,
         run: SandboxRun,
-        packet: [UInt8],
+        request: SandboxRequest,
         cancellation: Cancellation,
         output: @escaping @Sendable (SandboxStream, [UInt8]) -> Void,
         finished: @escaping @Sendable (Result<SandboxOutcome, SandboxError>) -> Void
     ) {
         self.id = id
         self.run = run
-        self.packet = packet
+        self.request = request
         self.cancellation = cancellation
         self.output = output
         self.finished = finished

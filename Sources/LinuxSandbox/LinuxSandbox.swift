@@ -132,7 +132,7 @@ package final class LinuxSandbox: ControllableSandbox {
                 let active = ActiveRun(
                     id: id,
                     run: run,
-                    packet: request.packet,
+                    request: request,
                     cancellation: cancellation,
                     output: output
                 ) {

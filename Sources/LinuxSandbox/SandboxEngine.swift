@@ -21,7 +21,7 @@ final class SandboxEngine {
     private var runs: [UInt64: ActiveRun] = [:]
     private var waiting: [ActiveRun] = []
     private var deadlines = Deadlines()
-    private let cgroups: CgroupPool?
+    private let groups: RunGroups
     private let dials: PortDials
     private var buffer = [UInt8](repeating: 0, count: readBytes)
     private var isStopped = false
@@ -34,11 +34,11 @@ final class SandboxEngine {
         self.loop = loop
         self.settings = settings
         self.filters = filters
-        cgroups = settings.cgroups.flatMap { CgroupPool($0) }
         self.proxy = proxy
         poller = epoll_create1(Int32(EPOLL_CLOEXEC))
         nothing = open("/dev/null", O_RDONLY | O_CLOEXEC)
         dials = PortDials(poller: poller)
+        groups = RunGroups(settings, poller: poller)
         watch(loop.wake, 0, .input, EPOLLIN.rawValue)
     }
 
@@ -291,7 +291,7 @@ final class SandboxEngine {
         if run.standardError >= 0 { _ = read(run, .standardError, pieces: pieces) }
         // A command may have come to its end before its door was seen.
         if run.doorway >= 0 { openDoor(run) }
-        leaveGroup(of: run)
+        groups.leave(run)
         // The spawner has the pidfd too: closing ours may not be the last, and then would not end its events.
         if run.process >= 0 { epoll_ctl(poller, EPOLL_CTL_DEL, run.process, nil) }
         runs[run.id] = nil
@@ -299,24 +299,19 @@ final class SandboxEngine {
         run.finish()
     }
 
-    private func leaveGroup(of run: ActiveRun) {
-        guard let group = run.group else { return }
-        if group.memoryMet >= 0 { epoll_ctl(poller, EPOLL_CTL_DEL, group.memoryMet, nil) }
-        run.isOutOfMemory = cgroups?.giveBack(group) ?? false
-    }
-
     // MARK: Spawner
 
     private func sendWaiting() {
         var sent = 0
         for run in waiting {
-            if run.group == nil { run.group = cgroups?.take(run.run.limits) }
+            groups.enter(run)
             let input = [run.passed[0], run.standardInput, nothing].first { $0 >= 0 } ?? nothing
-            let descriptors = [input] + run.passed[1...] + (run.group?.entrances ?? [])
+            let descriptors = [input] + run.passed[1...] + groups.entrances(of: run)
+            let packet = run.request.packet(inGroup: run.lentGroup)
             let result = sandbox_send(
                 control,
-                run.packet,
-                run.packet.count,
+                packet,
+                packet.count,
                 descriptors,
                 Int32(descriptors.count)
             )
@@ -344,7 +339,7 @@ final class SandboxEngine {
         watch(run.report, run.id, .report, EPOLLIN.rawValue)
         if run.doorway >= 0 { watch(run.doorway, run.id, .door, EPOLLIN.rawValue) }
         if run.input >= 0 { watch(run.input, run.id, .input, EPOLLOUT.rawValue) }
-        if let met = run.group?.memoryMet, met >= 0 { watch(met, run.id, .memory, EPOLLIN.rawValue) }
+        groups.watch(run)
     }
 
     private func watchControl(forRoom: Bool) {
@@ -372,6 +367,7 @@ final class SandboxEngine {
         hello.interpreter_bytes = UInt32(interpreter.count)
         hello.interpreter_pool_size = UInt32(clamping: settings.pythonPoolSize)
         hello.is_lenient = settings.isLenient ? 1 : 0
+        hello.has_groups = groups.exist ? 1 : 0
         hello.pool_size = UInt32(clamping: settings.poolSize)
         hello.pool_idle_seconds = UInt32(clamping: max(1, min(settings.poolIdle.components.seconds, 86_400)))
         let packet =
@@ -413,6 +409,7 @@ final class SandboxEngine {
 
     private func take(_ reply: sandbox_reply, _ pidfd: Int32) {
         if dials.take(reply.id, pidfd, errno: reply.error) { return advanceDial(reply.id) }
+        if groups.hear(reply.id, errno: reply.error) { return }
         guard let run = runs[reply.id] else {
             if pidfd >= 0 { close(pidfd) }
             return
@@ -421,6 +418,8 @@ final class SandboxEngine {
             run.fail(SandboxStep.error(step: reply.step, errno: reply.error, run: run.run))
             return finish(run)
         }
+        // After the sandbox's own start, which this would keep waiting.
+        groups.lend(to: control, number: loop.nextID)
         run.process = pidfd
         run.deliverEarlySignals()
         watch(pidfd, run.id, .process, EPOLLIN.rawValue)
@@ -431,6 +430,7 @@ final class SandboxEngine {
     private func loseSpawner() {
         stopSpawner()
         waiting = []
+        groups.loseSpawner()
         for run in Array(runs.values) {
             run.fail(
                 SandboxError(

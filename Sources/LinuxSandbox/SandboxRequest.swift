@@ -5,7 +5,9 @@ import Pipeline
 
 /// A checked run, as the packet the spawner takes.
 struct SandboxRequest {
-    private(set) var packet: [UInt8] = []
+    private var packet: [UInt8] = []
+    /// Which sandboxes made ahead may take it, the best first.
+    private(set) var pools: [sandbox_pool] = []
     private let run: SandboxRun
     private let variables: [(String, String)]
 
@@ -25,8 +27,12 @@ struct SandboxRequest {
         let candidates = self.candidates
         request.candidates = UInt32(candidates.count)
         packet = withUnsafeBytes(of: request) { Array($0) }
-        let warm = WarmPython.arguments(of: run)
-        request.is_for_interpreter = warm == nil ? 0 : 1
+        let isForPython = WarmPython.arguments(of: run) != nil
+        request.is_for_interpreter = isForPython ? 1 : 0
+        if run.network == .none, run.ports.isEmpty {
+            pools = isForPython && run.descriptorSecrets.isEmpty ? [SANDBOX_POOL_INTERPRETER] : []
+            pools.append(SANDBOX_POOL_PLAIN)
+        }
         for text in candidates + run.command { append(text) }
         for (name, value) in variables { append("\(name)=\(value)") }
         append(run.workingDirectory)
@@ -43,6 +49,14 @@ struct SandboxRequest {
                     + "pass large values as input or in the workspace"
             )
         }
+    }
+
+    /// To run in the control group of this number, which the spawner has; 0: one that comes along, or none.
+    func packet(inGroup group: UInt64) -> [UInt8] {
+        var packet = packet
+        guard let offset = MemoryLayout<sandbox_request>.offset(of: \.group) else { return packet }
+        packet.withUnsafeMutableBytes { $0.storeBytes(of: group, toByteOffset: offset, as: UInt64.self) }
+        return packet
     }
 
     /// Where programs look for a proxy, and what stands for the secrets that stay outside.

@@ -1,6 +1,7 @@
 import Foundation
 import LinuxSandbox
 import Pipeline
+import Synchronization
 import Testing
 
 @Suite("A run's share of the processors", .serialized)
@@ -8,6 +9,7 @@ struct ProcessorTests {
     /// Three busy processes for 2 s; says what they used of the time that passed.
     private static let busy = """
         import os, time
+        print(flush=True)
         begin = time.monotonic()
         for i in range(3):
             if os.fork() == 0:
@@ -23,31 +25,34 @@ struct ProcessorTests {
         var run = SandboxRun(command: ["python3", "-c", Self.busy])
         run.limits.processors = 0.1
         let sandbox = try LinuxSandbox(settings)
-        let watch = Task {
-            var isInGroup = false
-            while !isInGroup, !Task.isCancelled {
-                // Cancelled, the loop ends.
-                try? await Task.sleep(for: .milliseconds(100))
-                isInGroup = Self.quotas().contains("10000")
-            }
-            return isInGroup
+        let seen = Mutex(false)
+        // Called while the run waits for its children, on the sandbox's thread, which no test holds up.
+        let done = try await sandbox.run(run) { _, _ in
+            let isInGroup = Self.groups().contains { Self.quota($0) == "10000" }
+            seen.withLock { $0 = $0 || isInGroup }
         }
-        let done = try await sandbox.run(run) { _, _ in }
-        watch.cancel()
-        let isInGroup = await watch.value
+        let isInGroup = seen.withLock { $0 }
         #expect(done.succeeded, "\(done.text)")
         let used = try #require(Double(done.text.trimmingCharacters(in: .whitespacesAndNewlines)))
         return (used, isInGroup)
     }
 
-    /// Microseconds of each 100,000 that the groups of this process's pools have in which somebody is.
-    private static func quotas() -> [String] {
-        guard let control = CgroupControl.find(), let base = control.bases.last else { return [] }
-        let file = control.isUnified ? "cpu.max" : "cpu.cfs_quota_us"
+    /// The groups of this process's pools in which somebody is.
+    private static func groups() -> [String] {
+        guard let base = CgroupControl.find()?.bases.last else { return [] }
         return names(in: base).filter { $0.hasPrefix("penstock-\(getpid())-") }
             .flatMap { pool in names(in: "\(base)/\(pool)").map { "\(base)/\(pool)/\($0)" } }
-            .filter { !text("\($0)/cgroup.procs").isEmpty }
-            .compactMap { text("\($0)/\(file)").split(whereSeparator: \.isWhitespace).first.map(String.init) }
+            .filter { !processes($0).isEmpty }
+    }
+
+    private static func processes(_ group: String) -> [Substring] {
+        text("\(group)/cgroup.procs").split(separator: "\n")
+    }
+
+    /// Microseconds of each 100,000.
+    private static func quota(_ group: String) -> String? {
+        let file = CgroupControl.find()?.isUnified == true ? "cpu.max" : "cpu.cfs_quota_us"
+        return text("\(group)/\(file)").split(whereSeparator: \.isWhitespace).first.map(String.init)
     }
 
     // Groups come and go under the reader: what is gone has nothing in it.
@@ -80,6 +85,38 @@ struct ProcessorTests {
         #expect(held.used < 0.18)
         #expect(held.isInGroup)
         #expect(!free.isInGroup)
+    }
+
+    @Test(
+        "is set where a sandbox made ahead waits already, in its control group",
+        .enabled(
+            if: CgroupControl.find()?.sharesProcessors == true,
+            "NOT CHECKED: no control group here that divides processors"
+        ),
+        arguments: [0, 1]
+    )
+    func isSetAhead(pythons: Int) async throws {
+        var settings = LinuxSandbox.Settings()
+        settings.poolSize = 1 - pythons
+        settings.pythonPoolSize = pythons
+        let sandbox = try LinuxSandbox(settings)
+        // A share that no other test has, to know the run's group by.
+        var run = SandboxRun(command: ["python3", "-c", "import time; print(flush=True); time.sleep(0.1)"])
+        run.limits.processors = 0.13
+
+        let wasThere = Mutex(false)
+        for _ in 0..<50 where !wasThere.withLock({ $0 }) {
+            // Meanwhile the next one is made.
+            try await Task.sleep(for: .milliseconds(200))
+            let before = Set(Self.groups().flatMap(Self.processes))
+            let outcome = try await sandbox.run(run) { _, _ in
+                let own = Self.groups().filter { Self.quota($0) == "13000" }.flatMap(Self.processes)
+                wasThere.withLock { $0 = $0 || own.contains { before.contains($0) } }
+            }
+            #expect(outcome.succeeded)
+        }
+
+        #expect(wasThere.withLock { $0 })
     }
 
     @Test(

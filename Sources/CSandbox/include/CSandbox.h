@@ -69,7 +69,10 @@ enum sandbox_step {
     SANDBOX_STEP_COUNT
 };
 
-enum sandbox_message { SANDBOX_HELLO = 1, SANDBOX_RUN = 2, SANDBOX_SOCKET = 3 };
+enum sandbox_message { SANDBOX_HELLO = 1, SANDBOX_RUN = 2, SANDBOX_SOCKET = 3, SANDBOX_GROUP = 4 };
+
+// Sandboxes made ahead: plain ones, and ones in which an interpreter waits.
+enum sandbox_pool { SANDBOX_POOL_PLAIN, SANDBOX_POOL_INTERPRETER, SANDBOX_POOL_COUNT };
 
 // First packet to the spawner; `filter_bytes` bytes of BPF follow, then `network_filter_bytes` of the filter
 // for runs with a door to the network, `waiting_filter_bytes` of the one for interpreters that wait,
@@ -90,6 +93,17 @@ struct sandbox_hello {
     uint32_t pool_size;
     uint32_t pool_idle_seconds;
     uint32_t ports_filter_bytes;
+    // Sandboxes are made ahead only in groups that the worker lent.
+    uint32_t has_groups;
+};
+
+// Lends a control group for a sandbox made ahead, with one to three cgroup.procs files to enter. A reply with
+// its id tells when a sandbox waits in it (error 0), and when that was given up (EAGAIN) though the group is
+// still lent. It is the worker's again when a request named it.
+struct sandbox_group {
+    uint32_t message;
+    uint32_t pool; // enum sandbox_pool
+    uint64_t id;
 };
 
 // The descriptors sent along with a request, in this order; then, where the request has them, the door's
@@ -122,6 +136,8 @@ struct sandbox_request {
     // An interpreter made ahead may take it: the arguments are python3's.
     uint8_t is_for_interpreter;
     uint64_t id;
+    // A lent group to run in, with the sandbox that waits there, if any; 0: the groups to enter come along.
+    uint64_t group;
     uint64_t cpu_seconds;
     uint64_t memory_bytes;
     uint64_t processes;
