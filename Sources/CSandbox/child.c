@@ -16,8 +16,6 @@
 #define WATCH_NANOSECONDS 50000000
 #define JOIN_SESSION_KEYRING 1
 
-static char command_stack[16384] __attribute__((aligned(16)));
-static volatile int command_failed;
 static int has_met_processes;
 
 void child_fail(enum sandbox_step step, long error) {
@@ -100,29 +98,6 @@ static void enter_time(const struct sandbox_plan *plan) {
     int file = (int)child_need(step, raw_openat(CHILD_PROC, "self/timens_offsets", O_WRONLY | O_CLOEXEC, 0));
     child_need(step, raw_write(file, offsets, (unsigned long)(end - offsets)));
     raw_close(file);
-}
-
-// The command, in a process that shares our memory until execve. Every wall stands already.
-static void start_command(void *argument) {
-    const struct sandbox_plan *plan = argument;
-    uint64_t no_signals = 0;
-    child_need(SANDBOX_STEP_STANDARD_STREAMS, raw_dup3(CHILD_INPUT, 0, 0));
-    child_need(SANDBOX_STEP_STANDARD_STREAMS, raw_dup3(CHILD_OUTPUT, 1, 0));
-    child_need(SANDBOX_STEP_STANDARD_STREAMS, raw_dup3(CHILD_ERROR, 2, 0));
-    child_need(SANDBOX_STEP_STANDARD_STREAMS, raw_close_range(CHILD_INPUT, CHILD_ERROR));
-    if (plan->descriptors[CHILD_SECRETS] >= 0) {
-        child_need(SANDBOX_STEP_STANDARD_STREAMS, raw_dup3(CHILD_SECRETS, CHILD_INPUT, 0));
-    }
-    child_need(SANDBOX_STEP_STANDARD_STREAMS, raw_close_range(CHILD_REPORT + 1, ~0U));
-    child_need(SANDBOX_STEP_SUPERVISOR, raw_setsid());
-    child_need(SANDBOX_STEP_SUPERVISOR, raw_sigprocmask(SIG_SETMASK, &no_signals));
-    child_need(SANDBOX_STEP_WORKING_DIRECTORY, raw_chdir(plan->working_directory));
-    long error = -ENOENT;
-    for (uint32_t i = 0; i < plan->limits.candidates; i++) {
-        long result = raw_execve(plan->candidates[i], plan->arguments, plan->variables);
-        if (error == -ENOENT) error = result;
-    }
-    child_fail(SANDBOX_STEP_EXEC, -error);
 }
 
 _Noreturn static void report_end(int status, enum sandbox_ended_by by, const struct rusage *usage) {
@@ -230,20 +205,27 @@ static void close_walls(void) {
 _Noreturn static void started(const struct sandbox_plan *plan, int command, struct watch *watch) {
     struct sandbox_report report = {.kind = SANDBOX_REPORT_STARTED};
     raw_close_range(CHILD_INPUT, CHILD_ERROR);
-    raw_close_range(CHILD_DOOR, CHILD_ALIVE - 1);
+    raw_close_range(CHILD_DOOR, CHILD_ALIVE);
+    raw_close_range(CHILD_PROC + 1, ~0U);
     raw_write(CHILD_REPORT, &report, sizeof report);
     supervise(plan, command, watch);
 }
 
-// The spawner's descriptors go, and our own /proc comes in the place of the host's: what we watch by, the last
-// that we open.
+// What we watch by, our own /proc, in the place of the host's. Before a low limit of open files is set.
 static void open_watch(struct watch *watch) {
     enum sandbox_step step = SANDBOX_STEP_SUPERVISOR;
     text_clear(watch, sizeof *watch);
-    raw_close_range(CHILD_ALIVE, ~0U);
     int proc = (int)child_need(step, raw_openat(AT_FDCWD, "/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0));
     watch->proc = (int)child_need(step, raw_dup3(proc, CHILD_PROC, O_CLOEXEC));
     raw_close(proc);
+}
+
+// Of who built another's walls and stays outside of them.
+static void give_up_rights(const struct sandbox_plan *plan) {
+    if (plan->is_privileged) identity_change_user(plan);
+    identity_drop_held();
+    child_need(SANDBOX_STEP_NO_NEW_PRIVILEGES, raw_prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+    close_walls();
 }
 
 // An interpreter waits with us, and takes the program of the request.
@@ -260,18 +242,37 @@ _Noreturn static void serve_interpreter(struct sandbox_plan *plan) {
     interpreter_join_mounts(&interpreter);
     mounts_fill(plan, &trees);
     child_need(SANDBOX_STEP_WORKING_DIRECTORY, raw_chdir(plan->working_directory));
-    if (plan->is_privileged) identity_change_user(plan);
-    identity_drop_held();
-    child_need(SANDBOX_STEP_NO_NEW_PRIVILEGES, raw_prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
     int ruleset = filter_landlock_rules(plan);
-    close_walls();
+    give_up_rights(plan);
     interpreter_go(plan, &interpreter, ruleset);
     // After the descriptors were sent, which a low limit of open files would refuse. Not under Landlock: its
     // rules are the interpreter's own, and beside them ours would hide from us the processes that we watch.
-    limits_set(plan);
     open_watch(&watch);
-    filter_install(plan);
+    limits_set(plan, 1);
+    filter_install(plan, filter_of(plan));
     started(plan, interpreter.process, &watch);
+}
+
+// The command's process waits with us behind its walls; what the request grants is mounted into its tree.
+_Noreturn static void serve_ahead(struct sandbox_plan *plan) {
+    struct mount_trees trees;
+    struct watch watch;
+    int command = command_prepare(plan);
+    identity_drop_bounding_set();
+    take_request(plan);
+    // CAP_SYS_ADMIN where the spawner has it, until identity_drop_held.
+    mounts_open(plan, &trees);
+    child_need(SANDBOX_STEP_TEMPLATE, raw_setns(CHILD_COMMAND, CLONE_NEWNS));
+    mounts_fill(plan, &trees);
+    open_watch(&watch);
+    int ruleset = filter_landlock_rules(plan);
+    give_up_rights(plan);
+    command_go(ruleset);
+    // Nothing is closed before the command has its own table. As for an interpreter: not under Landlock.
+    limits_set(plan, 1);
+    filter_install(plan, filter_of(plan));
+    command_await_exec();
+    started(plan, command, &watch);
 }
 
 void sandbox_child(struct sandbox_plan *plan) {
@@ -283,7 +284,7 @@ void sandbox_child(struct sandbox_plan *plan) {
     child_need(SANDBOX_STEP_SUPERVISOR, raw_sigprocmask(SIG_SETMASK, &all_signals));
     // The report pipe goes first, so that any failure can be told; what waits for its request has none yet.
     if (plan->descriptors[CHILD_REQUEST] < 0) take_descriptors(plan, CHILD_REPORT, CHILD_REPORT + 1);
-    take_descriptors(plan, CHILD_ALIVE, CHILD_INTERPRETER);
+    take_descriptors(plan, CHILD_ALIVE, CHILD_COMMAND);
     if (plan->descriptors[CHILD_REQUEST] >= 0) {
         take_descriptors(plan, CHILD_CGROUPS, CHILD_ALIVE);
         enter_cgroups(plan);
@@ -296,6 +297,7 @@ void sandbox_child(struct sandbox_plan *plan) {
     child_need(SANDBOX_STEP_HOSTNAME, raw_sethostname("sandbox", 7));
     leave_keyring();
     if (plan->interpreter) serve_interpreter(plan);
+    if (plan->descriptors[CHILD_REQUEST] >= 0) serve_ahead(plan);
     take_request(plan);
     enter_cgroups(plan);
     // CAP_NET_ADMIN over our own network.
@@ -306,17 +308,14 @@ void sandbox_child(struct sandbox_plan *plan) {
     // CAP_SYS_ADMIN over a user namespace without anything, from here to identity_drop_capabilities.
     identity_enter(plan);
     identity_forbid_namespaces();
-    limits_set(plan);
+    open_watch(&watch);
+    limits_set(plan, 1);
     child_need(SANDBOX_STEP_NO_NEW_PRIVILEGES, raw_prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
     filter_landlock(plan);
     identity_drop_capabilities();
     close_walls();
-    open_watch(&watch);
     // The command has it from us: to compile it twice would cost as much as a fork.
-    filter_install(plan);
-    long command = raw_vfork(CLONE_VM | CLONE_VFORK | SIGCHLD, command_stack + sizeof command_stack,
-                             start_command, plan);
-    child_need(SANDBOX_STEP_SUPERVISOR, command);
-    if (command_failed) raw_exit(125);
-    started(plan, (int)command, &watch);
+    filter_install(plan, filter_of(plan));
+    int command = command_start(plan);
+    started(plan, command, &watch);
 }

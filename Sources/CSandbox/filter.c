@@ -96,9 +96,24 @@ void filter_landlock(const struct sandbox_plan *plan) {
     raw_close(ruleset);
 }
 
+enum filter filter_of(const struct sandbox_plan *plan) {
+    return plan->limits.ports[0] ? FILTER_PORTS : plan->limits.has_door ? FILTER_DOOR : FILTER_PLAIN;
+}
+
 // The last wall, for it allows no set-up call: from here on a program's own calls are all there is.
-void filter_install(const struct sandbox_plan *plan) {
-    enum filter kind = plan->limits.ports[0] ? FILTER_PORTS : plan->limits.has_door ? FILTER_DOOR : FILTER_PLAIN;
-    const struct sock_fprog *filter = &plan->filters[kind];
-    child_need(SANDBOX_STEP_SECCOMP, raw_seccomp(SECCOMP_SET_MODE_FILTER, 0, filter));
+void filter_install(const struct sandbox_plan *plan, enum filter kind) {
+    child_need(SANDBOX_STEP_SECCOMP, raw_seccomp(SECCOMP_SET_MODE_FILTER, 0, &plan->filters[kind]));
+}
+
+void filter_install_last(void) {
+    // The filter in force decides all else, other architectures too.
+    static const struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0 /* the call's number */),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_seccomp, 1, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_landlock_restrict_self, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    static const struct sock_fprog last = {sizeof code / sizeof *code, (struct sock_filter *)code};
+    child_need(SANDBOX_STEP_SECCOMP, raw_seccomp(SECCOMP_SET_MODE_FILTER, 0, &last));
 }

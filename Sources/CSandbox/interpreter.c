@@ -50,8 +50,7 @@ _Noreturn static void become(const struct sandbox_plan *plan, int control) {
     child_need(step, raw_sigprocmask(SIG_SETMASK, &no_signals));
     // Pid 1 waits for this: from here on our namespaces are our own.
     child_need(step, raw_write(INTERPRETER_CONTROL, "", 1));
-    child_need(SANDBOX_STEP_SECCOMP,
-               raw_seccomp(SECCOMP_SET_MODE_FILTER, 0, &plan->filters[FILTER_WAITING]));
+    filter_install(plan, FILTER_WAITING);
     raw_execve(PROGRAM, arguments, variables);
     raw_exit(125);
 }
@@ -68,7 +67,7 @@ void interpreter_start(const struct sandbox_plan *plan, struct interpreter *inte
     child_need(step, process);
     raw_close(pair[1]);
     interpreter->process = (int)process;
-    interpreter->pidfd = (int)child_need(step, raw_dup3(pidfd, CHILD_INTERPRETER, O_CLOEXEC));
+    interpreter->pidfd = (int)child_need(step, raw_dup3(pidfd, CHILD_COMMAND, O_CLOEXEC));
     interpreter->control = (int)child_need(step, raw_dup3(pair[0], CHILD_INTERPRETER_CONTROL, O_CLOEXEC));
     raw_close(pidfd);
     raw_close(pair[0]);

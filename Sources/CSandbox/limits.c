@@ -16,7 +16,7 @@ static void set(int resource, uint64_t soft, uint64_t hard) {
     child_need(SANDBOX_STEP_LIMITS, raw_prlimit64(resource, &limit));
 }
 
-void limits_set(const struct sandbox_plan *plan) {
+void limits_set(const struct sandbox_plan *plan, unsigned others) {
     const struct sandbox_request *limits = &plan->limits;
     // The soft limit sends SIGXCPU, the hard one, a second later, SIGKILL.
     set(RLIMIT_CPU, limits->cpu_seconds, limits->cpu_seconds + 1);
@@ -24,8 +24,7 @@ void limits_set(const struct sandbox_plan *plan) {
     set(RLIMIT_DATA, limits->memory_bytes, limits->memory_bytes);
     set(RLIMIT_FSIZE, limits->file_bytes, limits->file_bytes);
     set(RLIMIT_NOFILE, limits->open_files, limits->open_files);
-    // One more for pid 1, which has the same user.
-    set(RLIMIT_NPROC, limits->processes + 1, limits->processes + 1);
+    set(RLIMIT_NPROC, limits->processes + others, limits->processes + others);
     limits_set_widest();
 }
 

@@ -24,8 +24,8 @@ enum child_descriptor {
     CHILD_NETWORK,         // an empty network namespace, an earlier sandbox's or made for ports, or -1
     CHILD_IDMAP,           // user namespace that maps the workspace's owner; only when the spawner is root
     CHILD_REQUEST,         // where to wait for the request, or -1 when it is at hand
-    CHILD_INTERPRETER,         // pidfd of an interpreter that waits with us
-    CHILD_INTERPRETER_CONTROL, // where it takes its program from
+    CHILD_COMMAND,             // of what waits with us for the request: its mounts, or an interpreter's pidfd
+    CHILD_INTERPRETER_CONTROL, // where an interpreter takes its program from
     CHILD_SPARE                // first number that is not kept
 };
 
@@ -83,6 +83,17 @@ static inline long child_need(enum sandbox_step step, long result) {
     return result;
 }
 
+// command.c
+// Set by child_fail, in the process of the command too, which shares it.
+extern volatile int command_failed;
+// Its process, once it runs its program.
+int command_start(struct sandbox_plan *plan);
+// A process behind its walls that waits for the request; CHILD_COMMAND is its mount namespace.
+int command_prepare(struct sandbox_plan *plan);
+// The request is in the plan, and what it grants is mounted. `landlock` is a ruleset or -1.
+void command_go(int landlock);
+// Until it runs its program.
+void command_await_exec(void);
 // spawner.c
 // Forks a sandbox, which takes the request at hand, or waits for one on the socket `request`; a pidfd, or
 // -errno with the step that failed.
@@ -159,14 +170,18 @@ void interpreter_go(const struct sandbox_plan *plan, const struct interpreter *i
 void door_open(const struct sandbox_plan *plan);
 // limits.c
 void limits_set_widest(void);
-void limits_set(const struct sandbox_plan *plan);
+// `others` are those that the user namespace counts beside the command's: pid 1, where it is in it.
+void limits_set(const struct sandbox_plan *plan, unsigned others);
 uint64_t limits_anonymous_memory(int proc, uint64_t *processes);
 int limits_workspace_is_full(const struct sandbox_plan *plan);
 // filter.c
 // Landlock's rules as a descriptor, or -1 where the kernel has none and may.
 int filter_landlock_rules(const struct sandbox_plan *plan);
 void filter_landlock(const struct sandbox_plan *plan);
-void filter_install(const struct sandbox_plan *plan);
+void filter_install(const struct sandbox_plan *plan, enum filter kind);
+enum filter filter_of(const struct sandbox_plan *plan);
+// Takes back what FILTER_WAITING allows beyond FILTER_PLAIN.
+void filter_install_last(void);
 
 // text.c: what libc would offer, without it.
 char *text_append(char *at, const char *text);

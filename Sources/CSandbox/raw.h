@@ -7,6 +7,7 @@
 #ifndef __x86_64__
 #error "The sandbox knows the system calls of x86_64 only"
 #endif
+#include <linux/sched.h>
 #include <stdint.h>
 #include <sys/syscall.h>
 
@@ -44,6 +45,10 @@ static inline long raw_close(int fd) {
 }
 static inline long raw_close_range(unsigned first, unsigned last) {
     return RAW(SYS_close_range, first, last, 0, 0, 0);
+}
+// Of a table of one's own from here on, where it was shared.
+static inline long raw_close_range_unshared(unsigned first, unsigned last) {
+    return RAW(SYS_close_range, first, last, 2 /* CLOSE_RANGE_UNSHARE */, 0, 0);
 }
 static inline long raw_dup3(int from, int to, int flags) {
     return RAW(SYS_dup3, from, to, flags, 0, 0);
@@ -217,13 +222,18 @@ _Noreturn static inline void raw_exit(int status) {
     for (;;) RAW(SYS_exit_group, status, 0, 0, 0, 0);
 }
 
-// Runs `child(argument)` in a process that shares this memory, on a stack of its own, while the caller waits
-// for its execve or exit. `child` must not return. A stack of its own, because the caller's frame would be
-// overwritten.
-static inline long raw_vfork(long flags, char *stack_top, void (*child)(void *), void *argument) {
+static inline long raw_futex(const volatile int *word, int operation, int value, const void *timeout) {
+    return RAW(SYS_futex, word, operation, value, timeout, 0);
+}
+
+// Runs `child(argument)` in a process of these clone flags that shares this memory, on a stack of its own,
+// because the caller's frame would be overwritten. `child` must not return. `tid` is where the kernel writes what
+// the flags say.
+static inline long raw_clone_vm(long flags, char *stack_top, void (*child)(void *), void *argument,
+                                volatile int *tid) {
     long result;
     uint64_t *top = (uint64_t *)((uintptr_t)stack_top & ~(uintptr_t)15);
-    register long r10 __asm__("r10") = 0;
+    register long r10 __asm__("r10") = (long)(uintptr_t)tid;
     register long r8 __asm__("r8") = 0;
     *--top = (uint64_t)(uintptr_t)argument;
     *--top = (uint64_t)(uintptr_t)child;
@@ -240,4 +250,9 @@ static inline long raw_vfork(long flags, char *stack_top, void (*child)(void *),
                      : "0"((long)SYS_clone), "D"(flags), "S"(top), "d"(0L), "r"(r10), "r"(r8)
                      : "rcx", "r11", "memory");
     return result;
+}
+
+// The same, while the caller waits for its execve or exit.
+static inline long raw_vfork(long flags, char *stack_top, void (*child)(void *), void *argument) {
+    return raw_clone_vm(flags | CLONE_VM | CLONE_VFORK, stack_top, child, argument, 0);
 }

@@ -41,7 +41,9 @@ struct LingerTests {
         let begun = AsyncStream.makeStream(of: Void.self)
         let command = ["bash", "-c", "setsid sleep \(mark) & echo begun; wait"]
         let task = Task {
-            try await sandbox.run(SandboxRun(command: command)) { _, _ in begun.continuation.yield() }
+            // One that ends without a word ends the wait for it.
+            defer { begun.continuation.finish() }
+            return try await sandbox.run(SandboxRun(command: command)) { _, _ in begun.continuation.yield() }
         }
         for await _ in begun.stream { break }
         #expect(!HostProcess.marked(mark).isEmpty)
