@@ -196,6 +196,12 @@ extension String {
     /// RFC 8785's order of member names: by UTF-16 code units.
     @usableFromInline
     package func canonicallyPrecedes(_ other: String) -> Bool {
-        utf16.lexicographicallyPrecedes(other.utf16)
+        // UTF-8 sorts as UTF-16 does, but for U+E000 to U+FFFF beside what lies beyond, which UTF-16 writes
+        // with the surrogates below: those begin with 0xEE and more.
+        for (left, right) in zip(utf8, other.utf8) where left != right {
+            if left < 0xEE || right < 0xEE { return left < right }
+            return utf16.lexicographicallyPrecedes(other.utf16)
+        }
+        return utf8.count < other.utf8.count
     }
 }
