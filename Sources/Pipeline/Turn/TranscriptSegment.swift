@@ -44,7 +44,9 @@ package struct TranscriptWindow: Sendable, Hashable {
     /// thirds.
     package func excess(of entries: [TranscriptEntry]) -> Int {
         // In place: a loop over the array would copy each entry.
-        let sizes = entries.indices.map { entries[$0].roughByteCount }
+        let sizes = entries.withUnsafeBufferPointer { entries in
+            entries.indices.map { entries[$0].roughByteCount }
+        }
         var bytes = sizes.reduce(0, +)
         guard entries.count > entriesMax || bytes > bytesMax else { return 0 }
         var sealed = 0
@@ -60,7 +62,8 @@ package struct TranscriptWindow: Sendable, Hashable {
 
 extension TranscriptEntry {
     var roughByteCount: Int {
-        text.utf8.count + 120 + toolCalls.reduce(0) { $0 + $1.arguments.roughByteCount + 60 }
+        let said = text.utf8.count + 120
+        return toolCalls.isEmpty ? said : toolCalls.reduce(said) { $0 + $1.arguments.roughByteCount + 60 }
     }
 }
 
