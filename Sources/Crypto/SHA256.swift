@@ -15,6 +15,45 @@ package enum SHA256 {
         return digest
     }
 
+    /// A hash under way, which any number of others go on from.
+    // Safe: its context is only read once `init` has returned.
+    package final class Prefix: @unchecked Sendable {
+        private let context: OpaquePointer
+
+        private init(copying other: OpaquePointer?) {
+            guard let context = EVP_MD_CTX_new() else { preconditionFailure("libcrypto has no memory") }
+            self.context = context
+            let isDone =
+                if let other { EVP_MD_CTX_copy_ex(context, other) } else {
+                    EVP_DigestInit_ex2(context, algorithm, nil)
+                }
+            precondition(isDone == 1, "libcrypto has no SHA-256")
+        }
+
+        deinit { EVP_MD_CTX_free(context) }
+
+        /// Of no bytes.
+        package convenience init() { self.init(copying: nil) }
+
+        package func adding(_ bytes: ArraySlice<UInt8>) -> Prefix {
+            let longer = Prefix(copying: context)
+            let isDone = bytes.withUnsafeBytes {
+                EVP_DigestUpdate(longer.context, $0.baseAddress, $0.count)
+            }
+            precondition(isDone == 1, "libcrypto has no SHA-256")
+            return longer
+        }
+
+        /// Of all bytes so far; 64 lower-case hex digits.
+        package var hex: String {
+            var digest = [UInt8](repeating: 0, count: byteCount)
+            let end = Prefix(copying: context)
+            let isDone = EVP_DigestFinal_ex(end.context, &digest, nil)
+            precondition(isDone == 1, "libcrypto has no SHA-256")
+            return Hex.encode(digest)
+        }
+    }
+
     /// 64 lower-case hex digits.
     package static func hex(_ bytes: [UInt8]) -> String {
         Hex.encode(hash(bytes))

@@ -1,4 +1,5 @@
 /// A value that reads itself from JSON, writes itself as canonical JSON, and says what its JSON looks like.
+@usableFromInline
 package protocol JSONCoded: Sendable {
     init(from reader: inout JSONReader) throws(JSONError)
     func write(to writer: inout JSONWriter)
@@ -7,6 +8,7 @@ package protocol JSONCoded: Sendable {
 
 extension JSONCoded {
     /// From the whole input; white space around the value is allowed, nothing else.
+    @inlinable
     package init(json: [UInt8]) throws(JSONError) {
         var reader = JSONReader(json)
         try self.init(from: &reader)
@@ -14,6 +16,7 @@ extension JSONCoded {
     }
 
     /// Canonical (RFC 8785).
+    @inlinable
     package var json: [UInt8] {
         var writer = JSONWriter(reserving: 256)
         write(to: &writer)
@@ -22,18 +25,25 @@ extension JSONCoded {
 }
 
 extension String: JSONCoded {
+    @inlinable
     package init(from reader: inout JSONReader) throws(JSONError) { self = try reader.string() }
+    @inlinable
     package func write(to writer: inout JSONWriter) { writer.string(self) }
+    @inlinable
     package static var schema: JSONSchema { .string() }
 }
 
 extension Bool: JSONCoded {
+    @inlinable
     package init(from reader: inout JSONReader) throws(JSONError) { self = try reader.bool() }
+    @inlinable
     package func write(to writer: inout JSONWriter) { writer.bool(self) }
+    @inlinable
     package static var schema: JSONSchema { .boolean }
 }
 
 extension Int64: JSONCoded {
+    @inlinable
     package init(from reader: inout JSONReader) throws(JSONError) {
         switch try reader.number() {
         case .integer(let integer): self = integer
@@ -43,20 +53,26 @@ extension Int64: JSONCoded {
         }
     }
 
+    @inlinable
     package func write(to writer: inout JSONWriter) { writer.integer(self) }
+    @inlinable
     package static var schema: JSONSchema { .integer }
 }
 
 extension Int: JSONCoded {
+    @inlinable
     package init(from reader: inout JSONReader) throws(JSONError) {
         self = Int(try Int64(from: &reader))
     }
 
+    @inlinable
     package func write(to writer: inout JSONWriter) { writer.integer(Int64(self)) }
+    @inlinable
     package static var schema: JSONSchema { .integer }
 }
 
 extension Double: JSONCoded {
+    @inlinable
     package init(from reader: inout JSONReader) throws(JSONError) {
         switch try reader.number() {
         case .integer(let integer): self = Double(integer)
@@ -64,11 +80,14 @@ extension Double: JSONCoded {
         }
     }
 
+    @inlinable
     package func write(to writer: inout JSONWriter) { writer.double(self) }
+    @inlinable
     package static var schema: JSONSchema { .number }
 }
 
 extension Array: JSONCoded where Element: JSONCoded {
+    @inlinable
     package init(from reader: inout JSONReader) throws(JSONError) {
         self.init()
         try reader.enter(0x5B, "[")
@@ -82,6 +101,7 @@ extension Array: JSONCoded where Element: JSONCoded {
         }
     }
 
+    @inlinable
     package func write(to writer: inout JSONWriter) {
         writer.beginArray()
         // In place: a loop over the array would copy each element.
@@ -91,10 +111,12 @@ extension Array: JSONCoded where Element: JSONCoded {
         writer.endArray()
     }
 
+    @inlinable
     package static var schema: JSONSchema { .array(of: Element.schema) }
 }
 
 extension Dictionary: JSONCoded where Key == String, Value: JSONCoded {
+    @inlinable
     package init(from reader: inout JSONReader) throws(JSONError) {
         self.init()
         try reader.enter(0x7B, "{")
@@ -113,6 +135,7 @@ extension Dictionary: JSONCoded where Key == String, Value: JSONCoded {
         }
     }
 
+    @inlinable
     package func write(to writer: inout JSONWriter) {
         writer.beginObject()
         for (name, value) in sorted(by: { $0.key.canonicallyPrecedes($1.key) }) {
@@ -122,6 +145,7 @@ extension Dictionary: JSONCoded where Key == String, Value: JSONCoded {
         writer.endObject()
     }
 
+    @inlinable
     package static var schema: JSONSchema { .map(of: Value.schema) }
 }
 

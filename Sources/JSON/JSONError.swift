@@ -1,4 +1,5 @@
 /// Why bytes are not the JSON that was expected.
+@usableFromInline
 package struct JSONError: Error, Hashable, CustomStringConvertible {
     /// In bytes, from the start of the input.
     package let offset: Int
@@ -12,10 +13,11 @@ package struct JSONError: Error, Hashable, CustomStringConvertible {
         self.path = path
     }
 
-    package var description: String {
+    @usableFromInline package var description: String {
         (path.isEmpty ? "" : "\(path): ") + "\(message) (at byte \(offset))"
     }
 
+    @usableFromInline
     func under(_ member: String) -> JSONError {
         JSONError(offset: offset, message: message, path: path.isEmpty ? member : "\(member).\(path)")
     }

@@ -1,4 +1,5 @@
 /// A struct whose JSON is an object: one table of its members serves reading, writing and the schema.
+@usableFromInline
 package protocol JSONObjectCoded: JSONCoded {
     /// Every member at its default.
     init()
@@ -6,11 +7,13 @@ package protocol JSONObjectCoded: JSONCoded {
 }
 
 extension JSONObjectCoded {
+    @inlinable
     package init(from reader: inout JSONReader) throws(JSONError) {
         self.init()
         try Self.fields.read(&self, from: &reader)
     }
 
+    @inlinable
     package func write(to writer: inout JSONWriter) {
         Self.fields.write(self, to: &writer)
     }
@@ -21,12 +24,13 @@ extension JSONObjectCoded {
 /// The members of an object, at most 64.
 // A class, as its members: a table of structs would be copied, all their references counted, for every member
 // of every object that is written.
+@usableFromInline
 package final class JSONFields<Root: Sendable>: Sendable {
-    private let fields: [JSONField<Root>]
+    @usableFromInline let fields: [JSONField<Root>]
     private let title: String
     private let doc: String
     /// A bit for each required member.
-    private let required: UInt64
+    @usableFromInline let required: UInt64
 
     package init(title: String, doc: String, _ fields: [JSONField<Root>]) {
         precondition(fields.count <= 64, "\(title) has more than 64 members")
@@ -39,7 +43,8 @@ package final class JSONFields<Root: Sendable>: Sendable {
     }
 
     /// Unknown members are passed over, checked.
-    func read(_ root: inout Root, from reader: inout JSONReader) throws(JSONError) {
+    @inlinable
+    package func read(_ root: inout Root, from reader: inout JSONReader) throws(JSONError) {
         try reader.enter(0x7B, "{")
         var seen: UInt64 = 0
         var next = 0
@@ -57,7 +62,7 @@ package final class JSONFields<Root: Sendable>: Sendable {
             do throws(JSONError) {
                 guard seen & bit == 0 else { throw reader.error("the member is there twice") }
                 seen |= bit
-                try fields[index].read(into: &root, from: &reader)
+                try fields[index].read(&root, &reader)
             } catch {
                 throw error.under(fields[index].name)
             }
@@ -71,16 +76,18 @@ package final class JSONFields<Root: Sendable>: Sendable {
     }
 
     /// Looks first from where it is if the members are in canonical order.
-    private func index(of name: StringToken, from next: Int, in reader: JSONReader) -> Int? {
+    @usableFromInline
+    func index(of name: StringToken, from next: Int, in reader: JSONReader) -> Int? {
         for index in next..<fields.count where fields[index].isNamed(name, in: reader) { return index }
         return (0..<next).first { fields[$0].isNamed(name, in: reader) }
     }
 
-    func write(_ root: Root, to writer: inout JSONWriter) {
+    @inlinable
+    package func write(_ root: Root, to writer: inout JSONWriter) {
         writer.beginObject()
         withUnsafePointer(to: root) { root in
             fields.withUnsafeBufferPointer { fields in
-                for index in fields.indices { fields[index].write(of: root, to: &writer) }
+                for index in fields.indices { fields[index].write(root, &writer) }
             }
         }
         writer.endObject()
@@ -91,28 +98,44 @@ package final class JSONFields<Root: Sendable>: Sendable {
             title: title,
             doc: doc,
             members: fields.map {
-                JSONSchema.Member(name: $0.name, doc: $0.doc, isRequired: $0.isRequired, schema: $0.schema)
+                JSONSchema.Member(name: $0.name, doc: $0.doc, isRequired: $0.isRequired, schema: $0.schema())
             }
         )
     }
 }
 
 /// One member of an object; made by `required`, `defaulted` and `optional`.
-// Safe: nothing in it or its subclasses changes.
-package class JSONField<Root: Sendable>: @unchecked Sendable {
-    let name: String
+// Closures, inlinable: where an object's members are listed, their types are known, and the compiler makes of
+// each what it would of code by hand. Methods would look up generic types' metadata for every member.
+@usableFromInline
+package final class JSONField<Root: Sendable>: Sendable {
+    @usableFromInline typealias Read = @Sendable (inout Root, inout JSONReader) throws(JSONError) -> Void
+    @usableFromInline typealias Write = @Sendable (UnsafePointer<Root>, inout JSONWriter) -> Void
+
+    @usableFromInline let name: String
     let doc: String
     let isRequired: Bool
-    /// With its quotes and colon.
-    let prepared: [UInt8]
+    let schema: @Sendable () -> JSONSchema
+    @usableFromInline let read: Read
+    @usableFromInline let write: Write
     private let nameBytes: [UInt8]
 
-    fileprivate init(_ name: String, _ doc: String, isRequired: Bool) {
+    @usableFromInline
+    init(
+        _ name: String,
+        _ doc: String,
+        isRequired: Bool,
+        schema: @escaping @Sendable () -> JSONSchema,
+        read: @escaping Read,
+        write: @escaping Write
+    ) {
         self.name = name
         self.doc = doc
         self.isRequired = isRequired
+        self.schema = schema
+        self.read = read
+        self.write = write
         nameBytes = Array(name.utf8)
-        prepared = JSONWriter.prepare(name)
     }
 
     func isNamed(_ name: StringToken, in reader: JSONReader) -> Bool {
@@ -123,108 +146,97 @@ package class JSONField<Root: Sendable>: @unchecked Sendable {
         }
     }
 
-    func read(into root: inout Root, from reader: inout JSONReader) throws(JSONError) {
-        preconditionFailure("a member of no kind")
-    }
-
-    func write(of root: UnsafePointer<Root>, to writer: inout JSONWriter) {
-        preconditionFailure("a member of no kind")
-    }
-
-    var schema: JSONSchema { preconditionFailure("a member of no kind") }
-
     /// Must be there.
+    @inlinable
     package static func required<Value: JSONCoded>(
         _ name: String,
         _ path: any WritableKeyPath<Root, Value> & Sendable,
         _ doc: String
     ) -> JSONField<Root> {
-        JSONValueField(name, path, doc, isRequired: true)
+        value(name, path, doc, isRequired: true)
     }
 
     /// May be missing, and then is what `init()` made it; always written.
+    @inlinable
     package static func defaulted<Value: JSONCoded>(
         _ name: String,
         _ path: any WritableKeyPath<Root, Value> & Sendable,
         _ doc: String
     ) -> JSONField<Root> {
-        JSONValueField(name, path, doc, isRequired: false)
+        value(name, path, doc, isRequired: false)
+    }
+
+    @inlinable
+    static func value<Value: JSONCoded>(
+        _ name: String,
+        _ path: any WritableKeyPath<Root, Value> & Sendable,
+        _ doc: String,
+        isRequired: Bool
+    ) -> JSONField<Root> {
+        let place = JSONPlace(path)
+        let prepared = JSONWriter.prepare(name)
+        return JSONField(
+            name,
+            doc,
+            isRequired: isRequired,
+            schema: { Value.schema },
+            read: { root, reader throws(JSONError) in place.set(try Value(from: &reader), in: &root) },
+            write: { root, writer in
+                writer.member(prepared)
+                place.with(root) { $0.pointee.write(to: &writer) }
+            }
+        )
     }
 
     /// May be missing or null, and then is nil; not written when nil.
+    @inlinable
     package static func optional<Value: JSONCoded>(
         _ name: String,
         _ path: any WritableKeyPath<Root, Value?> & Sendable,
         _ doc: String
     ) -> JSONField<Root> {
-        JSONOptionalField(name, path, doc)
+        let place = JSONPlace(path)
+        let prepared = JSONWriter.prepare(name)
+        return JSONField(
+            name,
+            doc,
+            isRequired: false,
+            schema: { Value.schema },
+            read: { root, reader throws(JSONError) in
+                place.set(try reader.takeNull() ? nil : try Value(from: &reader), in: &root)
+            },
+            write: { root, writer in
+                place.with(root) { value in
+                    guard let value = value.pointee else { return }
+                    writer.member(prepared)
+                    value.write(to: &writer)
+                }
+            }
+        )
     }
-}
-
-// Safe: as its superclass.
-private final class JSONValueField<Root: Sendable, Value: JSONCoded>: JSONField<Root>, @unchecked Sendable {
-    private let place: JSONPlace<Root, Value>
-
-    init(_ name: String, _ path: WritableKeyPath<Root, Value>, _ doc: String, isRequired: Bool) {
-        place = JSONPlace(path)
-        super.init(name, doc, isRequired: isRequired)
-    }
-
-    override func read(into root: inout Root, from reader: inout JSONReader) throws(JSONError) {
-        place.set(try Value(from: &reader), in: &root)
-    }
-
-    override func write(of root: UnsafePointer<Root>, to writer: inout JSONWriter) {
-        writer.member(prepared)
-        place.with(root) { $0.pointee.write(to: &writer) }
-    }
-
-    override var schema: JSONSchema { Value.schema }
-}
-
-// Safe: as its superclass.
-private final class JSONOptionalField<Root: Sendable, Value: JSONCoded>: JSONField<Root>,
-    @unchecked Sendable
-{
-    private let place: JSONPlace<Root, Value?>
-
-    init(_ name: String, _ path: WritableKeyPath<Root, Value?>, _ doc: String) {
-        place = JSONPlace(path)
-        super.init(name, doc, isRequired: false)
-    }
-
-    override func read(into root: inout Root, from reader: inout JSONReader) throws(JSONError) {
-        place.set(try reader.takeNull() ? nil : try Value(from: &reader), in: &root)
-    }
-
-    override func write(of root: UnsafePointer<Root>, to writer: inout JSONWriter) {
-        place.with(root) { value in
-            guard let value = value.pointee else { return }
-            writer.member(prepared)
-            value.write(to: &writer)
-        }
-    }
-
-    override var schema: JSONSchema { Value.schema }
 }
 
 /// Where a member lies in its struct: following a key path costs as much as writing most members.
-private struct JSONPlace<Root, Value> {
-    private let path: WritableKeyPath<Root, Value>
+@usableFromInline
+struct JSONPlace<Root, Value>: Sendable {
+    @usableFromInline let path: any WritableKeyPath<Root, Value> & Sendable
     /// Nil for what is computed.
-    private let offset: Int?
+    @usableFromInline let offset: Int?
 
-    init(_ path: WritableKeyPath<Root, Value>) {
+    @usableFromInline
+    init(_ path: any WritableKeyPath<Root, Value> & Sendable) {
         self.path = path
         offset = MemoryLayout<Root>.offset(of: path)
     }
 
+    @inlinable
     @inline(__always)
     func with(_ root: UnsafePointer<Root>, _ body: (UnsafePointer<Value>) -> Void) {
         guard let offset else { return withUnsafePointer(to: root.pointee[keyPath: path], body) }
         body((UnsafeRawPointer(root) + offset).assumingMemoryBound(to: Value.self))
     }
 
+    @inlinable
     @inline(__always)
     func set(_ value: Value, in root: inout Root) {
         guard let offset else { return root[keyPath: path] = value }

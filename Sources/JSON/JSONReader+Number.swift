@@ -1,9 +1,11 @@
+@usableFromInline
 enum JSONNumber {
     case integer(Int64)
     case double(Double)
 }
 
 extension JSONReader {
+    @usableFromInline
     mutating func number() throws(JSONError) -> JSONNumber {
         _ = try peek()
         let start = offset

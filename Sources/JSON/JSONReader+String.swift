@@ -1,10 +1,12 @@
 /// A string's content: in place when nothing was escaped.
+@usableFromInline
 enum StringToken {
     case plain(Range<Int>)
     case unescaped([UInt8])
 }
 
 extension JSONReader {
+    @usableFromInline
     package mutating func string() throws(JSONError) -> String {
         switch try stringBytes() {
         case .plain(let range): String(decoding: bytes[range], as: UTF8.self)
@@ -12,6 +14,7 @@ extension JSONReader {
         }
     }
 
+    @usableFromInline
     mutating func stringBytes() throws(JSONError) -> StringToken {
         try expect(UInt8(ascii: "\""), "a string")
         let start = offset

@@ -2,21 +2,25 @@
 ///
 /// Refused beyond the grammar: lone surrogates, a member twice in one object (where its names are looked at),
 /// more than 64 levels. Integers beyond 64 bits are read as the nearest `Double`.
+@usableFromInline
 package struct JSONReader {
     package static let depthMax = 64
     let bytes: [UInt8]
     package internal(set) var offset = 0
     var depth = 0
 
+    @usableFromInline
     package init(_ bytes: [UInt8]) {
         self.bytes = bytes
     }
 
+    @usableFromInline
     package func error(_ message: String) -> JSONError {
         JSONError(offset: offset, message: message)
     }
 
     /// After the value there may be white space and nothing else.
+    @usableFromInline
     package mutating func finish() throws(JSONError) {
         skipSpace()
         guard offset == bytes.count else { throw error("more after the end of the value") }
@@ -33,17 +37,20 @@ package struct JSONReader {
     }
 
     /// The next byte that is not white space, still unread.
+    @usableFromInline
     mutating func peek() throws(JSONError) -> UInt8 {
         skipSpace()
         guard offset < bytes.count else { throw error("the input ends too early") }
         return bytes[offset]
     }
 
+    @usableFromInline
     mutating func expect(_ byte: UInt8, _ what: String) throws(JSONError) {
         guard try peek() == byte else { throw error("expected \(what)") }
         offset += 1
     }
 
+    @usableFromInline
     mutating func enter(_ byte: UInt8, _ what: String) throws(JSONError) {
         try expect(byte, what)
         depth += 1
@@ -51,6 +58,7 @@ package struct JSONReader {
     }
 
     /// True when there is another element; consumes the comma or the closing byte.
+    @usableFromInline
     mutating func hasNext(first: Bool, closing: UInt8) throws(JSONError) -> Bool {
         let byte = try peek()
         if byte == closing {
@@ -66,6 +74,7 @@ package struct JSONReader {
     }
 
     /// Consumes `null` when it is next.
+    @usableFromInline
     package mutating func takeNull() throws(JSONError) -> Bool {
         guard try peek() == UInt8(ascii: "n") else { return false }
         try word("null")
@@ -81,6 +90,7 @@ package struct JSONReader {
         offset += count
     }
 
+    @usableFromInline
     package mutating func bool() throws(JSONError) -> Bool {
         switch try peek() {
         case UInt8(ascii: "t"):
@@ -94,6 +104,7 @@ package struct JSONReader {
     }
 
     /// Passes over the next value, checking it.
+    @usableFromInline
     package mutating func skip() throws(JSONError) {
         switch try peek() {
         case UInt8(ascii: "{"):

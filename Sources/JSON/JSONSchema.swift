@@ -1,10 +1,12 @@
 /// What a JSON value looks like, and its document in JSON Schema 2020-12.
+@usableFromInline
 package indirect enum JSONSchema: Sendable, Hashable {
+    @usableFromInline
     package struct Member: Sendable, Hashable {
-        package let name: String
-        package let doc: String
-        package let isRequired: Bool
-        package let schema: JSONSchema
+        @usableFromInline package let name: String
+        @usableFromInline package let doc: String
+        @usableFromInline package let isRequired: Bool
+        @usableFromInline package let schema: JSONSchema
     }
 
     case object(title: String, doc: String, members: [Member])

@@ -2,34 +2,43 @@
 ///
 /// Whoever writes an object gives its members in canonical order (`canonicallyPrecedes`); `JSONFields` and
 /// dictionaries do.
+@usableFromInline
 package struct JSONWriter {
-    package private(set) var bytes: [UInt8] = []
+    @usableFromInline package private(set) var bytes: [UInt8] = []
     private var needsComma = false
 
     package init() {}
 
+    @usableFromInline
     package init(reserving count: Int) {
         bytes.reserveCapacity(count)
     }
 
+    @usableFromInline
     package mutating func beginObject() { open(0x7B) }
+    @usableFromInline
     package mutating func endObject() { close(0x7D) }
+    @usableFromInline
     package mutating func beginArray() { open(0x5B) }
+    @usableFromInline
     package mutating func endArray() { close(0x5D) }
 
     /// The bytes of a member's name with its quotes and colon, made once by `Self.name`.
+    @usableFromInline
     mutating func member(_ prepared: [UInt8]) {
         if needsComma { bytes.append(0x2C) }
         bytes.append(contentsOf: prepared)
         needsComma = false
     }
 
+    @usableFromInline
     package mutating func member(_ name: String) {
         string(name)
         bytes.append(0x3A)
         needsComma = false
     }
 
+    @usableFromInline
     static func prepare(_ name: String) -> [UInt8] {
         var writer = JSONWriter()
         writer.member(name)
@@ -37,8 +46,10 @@ package struct JSONWriter {
     }
 
     package mutating func null() { value("null") }
+    @usableFromInline
     package mutating func bool(_ bool: Bool) { value(bool ? "true" : "false") }
 
+    @usableFromInline
     package mutating func integer(_ integer: Int64) {
         separate()
         if integer >= 0, integer < 10 {
@@ -49,12 +60,14 @@ package struct JSONWriter {
     }
 
     /// As ECMAScript prints it. What is not finite has no JSON and is written as null.
+    @usableFromInline
     package mutating func double(_ double: Double) {
         guard double.isFinite else { return null() }
         separate()
         bytes.append(contentsOf: Self.text(of: double).utf8)
     }
 
+    @usableFromInline
     package mutating func string(_ text: String) {
         separate()
         bytes.append(UInt8(ascii: "\""))
@@ -181,7 +194,14 @@ extension JSONWriter {
 
 extension String {
     /// RFC 8785's order of member names: by UTF-16 code units.
+    @usableFromInline
     package func canonicallyPrecedes(_ other: String) -> Bool {
-        utf16.lexicographicallyPrecedes(other.utf16)
+        // UTF-8 sorts as UTF-16 does, but for U+E000 to U+FFFF beside what lies beyond, which UTF-16 writes
+        // with the surrogates below: those begin with 0xEE and more.
+        for (left, right) in zip(utf8, other.utf8) where left != right {
+            if left < 0xEE || right < 0xEE { return left < right }
+            return utf16.lexicographicallyPrecedes(other.utf16)
+        }
+        return utf8.count < other.utf8.count
     }
 }

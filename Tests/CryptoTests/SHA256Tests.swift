@@ -24,6 +24,16 @@ struct SHA256Tests {
         #expect(Hex.decode(expected) == SHA256.hash(Array(text.utf8)))
     }
 
+    @Test("hashes that go on from the same beginning do not disturb each other")
+    func prefixes() {
+        let start = SHA256.Prefix().adding(Array("ab".utf8)[...])
+        let (first, second) = (start.adding(Array("c".utf8)[...]), start.adding(Array("d".utf8)[...]))
+
+        #expect(first.hex == SHA256.hex(Array("abc".utf8)) && first.hex == first.hex)
+        #expect(second.hex == SHA256.hex(Array("abd".utf8)))
+        #expect(start.hex == SHA256.hex(Array("ab".utf8)))
+    }
+
     @Test("hex is read in either case, and nothing else is", arguments: ["0", "0g", " 00", "0x00", "é"])
     func hex(wrong: String) {
         #expect(Hex.decode("00fFAb") == [0x00, 0xFF, 0xAB] && Hex.encode([0x00, 0xFF, 0xAB]) == "00ffab")

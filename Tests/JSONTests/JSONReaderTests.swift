@@ -20,6 +20,17 @@ struct JSONReaderTests {
         #expect(String(decoding: value.json, as: UTF8.self) == expected)
     }
 
+    @Test("members are sorted by their names' UTF-16")
+    func order() {
+        let rising = ["", "\r", "1", "a", "ab", "\u{80}", "ö", "€", "\u{D7FF}", "😀", "😀a", "😁", "\u{FB33}"]
+
+        for (left, first) in rising.enumerated() {
+            for (right, second) in rising.enumerated() {
+                #expect(first.canonicallyPrecedes(second) == (left < right), "\(first) \(second)")
+            }
+        }
+    }
+
     @Test(
         "what is not JSON is refused",
         arguments: [

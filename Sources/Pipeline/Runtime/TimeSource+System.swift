@@ -30,7 +30,13 @@ extension ChanceSource {
         var bytes = stamp + random
         bytes[6] = bytes[6] & 0x0F | 0x70
         bytes[8] = bytes[8] & 0x3F | 0x80
-        let hex = Array(Hex.encode(bytes))
-        return [0..<8, 8..<12, 12..<16, 16..<20, 20..<32].map { String(hex[$0]) }.joined(separator: "-")
+        let hex = Array(Hex.encode(bytes).utf8)
+        var text: [UInt8] = []
+        text.reserveCapacity(36)
+        for part in [0..<8, 8..<12, 12..<16, 16..<20, 20..<32] {
+            if !text.isEmpty { text.append(UInt8(ascii: "-")) }
+            text += hex[part]
+        }
+        return String(decoding: text, as: UTF8.self)
     }
 }

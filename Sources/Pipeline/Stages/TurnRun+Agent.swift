@@ -25,6 +25,7 @@ extension TurnRun {
         do throws(TurnFailure) {
             defer { workspace = work.files }
             if isForAgent { try await answer(work) }
+            requests = work.draft.requests
             try await prepareSealing(work, outcome: isForAgent ? .answered : .noted)
             return .executed
         } catch {
@@ -60,7 +61,7 @@ extension TurnRun {
             )
         files.tree = before.workspace
         return Work(
-            draft: TurnDraft(state: before, event: event, isForAgent: isForAgent),
+            draft: TurnDraft(state: before, event: event, isForAgent: isForAgent, requests: requests),
             steps: steps,
             files: files
         )

@@ -35,7 +35,7 @@ extension TurnRun {
         switch finish {
         case .emitOwn:
             guard let slot = sealing else { preconditionFailure("nothing sealed") }
-            stage.heads.insert(slot, for: key, under: assignment)
+            stage.heads.insert(slot, requests, for: key, under: assignment)
             stage.metrics.turns.increment()
             await release(keeping: true)
             return outputs(of: slot)

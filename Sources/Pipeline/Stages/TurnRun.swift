@@ -15,6 +15,7 @@ final class TurnRun {
     let attemptMark: String
     var machine: TurnProtocol
     var head: Slot?
+    var requests = RequestHasher()
     /// The slot last met on the way: another's, or ours from before.
     var met: Slot?
     var sealing: Slot?
@@ -144,7 +145,10 @@ final class TurnRun {
     }
 
     private func loadHead() async throws(TurnFailure) -> Slot? {
-        if let cached = stage.heads.head(event.partitionkey, under: assignment) { return cached }
+        if let cached = stage.heads.head(event.partitionkey, under: assignment) {
+            requests = cached.requests
+            return cached.slot
+        }
         return try await readable { () async throws(TurnFailure) in try await stage.store.newest(keys) }
     }
 

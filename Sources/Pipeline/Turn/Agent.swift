@@ -36,7 +36,7 @@ package struct Agent: Sendable {
         live: @escaping @Sendable (LivePart) -> Void
     ) async throws(TurnFailure) {
         for _ in 0..<settings.roundsMax {
-            let response = try await think(about: draft, steps: &steps, live: live)
+            let response = try await think(about: &draft, steps: &steps, live: live)
             draft.usage.modelCalls += 1
             draft.usage.inputTokens += response.usage.inputTokens
             draft.usage.outputTokens += response.usage.outputTokens
@@ -72,7 +72,7 @@ package struct Agent: Sendable {
     }
 
     private func think(
-        about draft: TurnDraft,
+        about draft: inout TurnDraft,
         steps: inout StepRecorder,
         live: @escaping @Sendable (LivePart) -> Void
     ) async throws(TurnFailure) -> ModelResponse {
@@ -86,7 +86,7 @@ package struct Agent: Sendable {
         return try await steps.run(
             .model,
             model.name,
-            request: request,
+            requestHash: draft.requests.hash(request),
             isJournaled: model.determinism == .recorded
         ) { () async throws(TurnFailure) -> ModelResponse in
             do throws(ModelError) {

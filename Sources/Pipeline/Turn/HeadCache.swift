@@ -7,6 +7,7 @@ import Synchronization
 package final class HeadCache: Sendable {
     private struct Entry {
         let slot: Slot
+        let requests: RequestHasher
         let assignment: Assignment
         let order: UInt64
     }
@@ -25,22 +26,31 @@ package final class HeadCache: Sendable {
         self.capacity = capacity
     }
 
-    package func head(_ conversation: String, under assignment: Assignment) -> Slot? {
+    /// `requests`: as the slot's turn left it.
+    package func head(_ conversation: String, under assignment: Assignment)
+        -> (slot: Slot, requests: RequestHasher)?
+    {
         state.withLock { state in
             guard let entry = state.entries[conversation], entry.assignment.isSame(as: assignment) else {
                 return nil
             }
-            return entry.slot
+            return (entry.slot, entry.requests)
         }
     }
 
-    package func insert(_ slot: Slot, for conversation: String, under assignment: Assignment) {
+    package func insert(
+        _ slot: Slot,
+        _ requests: RequestHasher,
+        for conversation: String,
+        under assignment: Assignment
+    ) {
         var slot = slot
         slot.forgetJSON()
         state.withLock { state in
             state.order += 1
             state.entries[conversation] = Entry(
                 slot: slot,
+                requests: requests,
                 assignment: assignment,
                 order: state.order
             )

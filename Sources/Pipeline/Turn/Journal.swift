@@ -73,17 +73,17 @@ package struct StepRecorder: Sendable {
         SHA256.hex(Array("\(keys.prefix)\n\(turn)\n\(source.key)\n\(steps.count)".utf8))
     }
 
+    /// `requestHash`: SHA-256 of the request, canonical JSON, hex.
     /// `isJournaled`: false for a pure function of the request, which is simply run again after a
     ///   crash.
     package mutating func run<Result: JSONCoded>(
         _ kind: StepKind,
         _ name: String,
-        request: some JSONCoded,
+        requestHash: String,
         isJournaled: Bool,
         _ body: () async throws(TurnFailure) -> Result
     ) async throws(TurnFailure) -> Result {
         guard isAlive() else { throw TurnFailure(.abandoned, "the partition was given up") }
-        let requestHash = SHA256.hex(request.json)
         let key = keys.journal(turn: turn, source: source, step: steps.count)
         if isJournaled, readsJournal, let found = try await store.journalEntry(key), found.kind == kind {
             if found.requestHash != requestHash { divergences += 1 }

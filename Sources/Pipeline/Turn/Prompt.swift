@@ -29,23 +29,26 @@ package enum Prompt {
     package static func messages(from entries: [TranscriptEntry]) -> [ModelMessage] {
         var messages: [ModelMessage] = []
         var notes: [String] = []
-        for entry in entries.drop(while: { $0.role != .user && $0.role != .note }) {
-            switch entry.role {
+        messages.reserveCapacity(entries.count)
+        let start = entries.firstIndex { $0.role == .user || $0.role == .note } ?? entries.endIndex
+        // In place: a loop over the array would copy each entry.
+        for index in start..<entries.endIndex {
+            switch entries[index].role {
             case .note, .unknown:
-                notes.append(named(entry))
+                notes.append(named(entries[index]))
             case .user:
                 // Apart from the words that are to be answered: a command must stay at their start.
                 if !notes.isEmpty { messages.append(.user(notes.joined(separator: "\n"))) }
                 notes = []
-                messages.append(.user(entry.text))
+                messages.append(.user(entries[index].text))
             case .assistant:
-                messages.append(.assistant(entry.text, toolCalls: entry.toolCalls))
+                messages.append(.assistant(entries[index].text, toolCalls: entries[index].toolCalls))
             case .tool:
                 messages.append(
                     .toolResult(
-                        callID: entry.toolCallID ?? "",
-                        text: entry.text,
-                        isError: entry.isError ?? false
+                        callID: entries[index].toolCallID ?? "",
+                        text: entries[index].text,
+                        isError: entries[index].isError ?? false
                     )
                 )
             }
@@ -59,9 +62,13 @@ package enum Prompt {
 
     /// Leaves out tool calls that have no result, as a turn that was given up half-way leaves them.
     private static func answered(_ messages: [ModelMessage]) -> [ModelMessage] {
-        let results = Set(messages.compactMap { $0.toolCallID })
+        let results = Set(messages.lazy.compactMap { $0.toolCallID })
+        func isAnswered(_ message: ModelMessage) -> Bool {
+            message.toolCalls.allSatisfy { results.contains($0.id) }
+        }
+        guard !messages.allSatisfy(isAnswered) else { return messages }
         return messages.compactMap { message in
-            guard message.toolCalls.contains(where: { !results.contains($0.id) }) else { return message }
+            guard !isAnswered(message) else { return message }
             return message.text.isEmpty ? nil : .assistant(message.text, toolCalls: [])
         }
     }

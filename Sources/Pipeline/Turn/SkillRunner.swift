@@ -1,3 +1,4 @@
+import Crypto
 package import JSON
 import Topics
 
@@ -111,7 +112,12 @@ package struct SkillRunner: Sendable {
         ]
         usage.skillRuns += 1
         live(.skillStarted(skill.name))
-        let result = try await steps.run(.skill, skill.name, request: request, isJournaled: true) {
+        let result = try await steps.run(
+            .skill,
+            skill.name,
+            requestHash: SHA256.hex(request.json),
+            isJournaled: true
+        ) {
             () async throws(TurnFailure) -> SkillResult in
             try await perform(run, of: skill.name, in: &workspace)
         }

@@ -43,7 +43,10 @@ package struct TranscriptWindow: Sendable, Hashable {
     /// How many of the oldest entries to seal now: none while all fit, else enough to come down to two
     /// thirds.
     package func excess(of entries: [TranscriptEntry]) -> Int {
-        let sizes = entries.map(\.roughByteCount)
+        // In place: a loop over the array would copy each entry.
+        let sizes = entries.withUnsafeBufferPointer { entries in
+            entries.indices.map { entries[$0].roughByteCount }
+        }
         var bytes = sizes.reduce(0, +)
         guard entries.count > entriesMax || bytes > bytesMax else { return 0 }
         var sealed = 0
@@ -59,6 +62,20 @@ package struct TranscriptWindow: Sendable, Hashable {
 
 extension TranscriptEntry {
     var roughByteCount: Int {
-        text.utf8.count + 120 + toolCalls.reduce(0) { $0 + $1.arguments.json.count + 60 }
+        let said = text.utf8.count + 120
+        return toolCalls.isEmpty ? said : toolCalls.reduce(said) { $0 + $1.arguments.roughByteCount + 60 }
+    }
+}
+
+extension JSONValue {
+    /// About that of its JSON, without writing it.
+    fileprivate var roughByteCount: Int {
+        switch self {
+        case .null, .bool: 4
+        case .integer, .number: 8
+        case .string(let text): text.utf8.count + 2
+        case .array(let elements): elements.reduce(2) { $0 + $1.roughByteCount + 1 }
+        case .object(let members): members.reduce(2) { $0 + $1.key.utf8.count + $1.value.roughByteCount + 4 }
+        }
     }
 }

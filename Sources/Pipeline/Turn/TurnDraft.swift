@@ -6,10 +6,17 @@ package struct TurnDraft: Sendable {
     package let event: InboundEvent
     package var reply = ""
     package var usage = TurnUsage()
+    package var requests: RequestHasher
     private var callCount = 0
 
-    /// The state with the event in it, at the next turn.
-    package init(state: ConversationState, event: InboundEvent, isForAgent: Bool) {
+    /// The state with the event in it, at the next turn. `requests`: as the turn before left it.
+    package init(
+        state: ConversationState,
+        event: InboundEvent,
+        isForAgent: Bool,
+        requests: RequestHasher = RequestHasher()
+    ) {
+        self.requests = requests
         self.state = state
         self.event = event
         self.state.turn += 1
