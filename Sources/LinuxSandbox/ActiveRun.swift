@@ -34,6 +34,8 @@ final class ActiveRun: @unchecked Sendable {
     var door: ProxyDoor?
     /// The sandbox's ends, until they are sent.
     var passed: [Int32] = []
+    /// The spawner has the request.
+    var isSent = false
     /// A pipe of the caller's that the command reads, or -1.
     var standardInput: Int32 = -1
     var interception: TLSInterception?

@@ -27,7 +27,6 @@ final class RunGroups {
         guard run.group == nil, let pool else { return }
         // One in which more memory is in use than the run may have keeps its sandbox, for another run.
         if let (id, group) = lent.oldest(of: run.request.pools), pool.set(run.run.limits, of: group) {
-            lent.take(id)
             (run.group, run.lentGroup) = (group, id)
         } else {
             run.group = pool.take(run.run.limits)
@@ -39,7 +38,9 @@ final class RunGroups {
         run.lentGroup == 0 ? run.group?.entrances ?? [] : []
     }
 
+    /// The spawner has the request.
     func watch(_ run: ActiveRun) {
+        lent.take(run.lentGroup)
         guard let met = run.group?.memoryMet, met >= 0 else { return }
         let data = epoll_data_t(u64: run.id << 3 | ActiveRun.Channel.memory.rawValue)
         var event = epoll_event(events: EPOLLIN.rawValue, data: data)
@@ -47,7 +48,8 @@ final class RunGroups {
     }
 
     func leave(_ run: ActiveRun) {
-        guard let group = run.group, let pool else { return }
+        // One that was only chosen is still lent, or was given back with the others.
+        guard let group = run.group, let pool, run.lentGroup == 0 || run.isSent else { return }
         if group.memoryMet >= 0 { epoll_ctl(poller, EPOLL_CTL_DEL, group.memoryMet, nil) }
         run.isOutOfMemory = pool.giveBack(group)
     }

@@ -327,6 +327,7 @@ final class SandboxEngine {
                 finish(run)
                 continue
             }
+            run.isSent = true
             watchPipes(of: run)
         }
         waiting.removeFirst(sent)
