@@ -15,6 +15,7 @@
 
 #define WATCH_NANOSECONDS 50000000
 #define JOIN_SESSION_KEYRING 1
+#define ANY_ENDED (1 /* WNOHANG */ | 0x40000000 /* __WALL */)
 
 static int has_met_processes;
 
@@ -124,21 +125,21 @@ struct watch {
     uint64_t workspace_due;
 };
 
-static void count_processes(const struct sandbox_plan *plan, int proc, uint64_t *memory) {
+// How much memory all together hold; notes whether they are as many as they may be.
+static uint64_t look_at_processes(const struct sandbox_plan *plan, int proc) {
     uint64_t processes = 0;
-    *memory = limits_anonymous_memory(proc, &processes);
+    uint64_t memory = limits_anonymous_memory(proc, &processes);
     // One of them is us.
     if (processes > plan->limits.processes) has_met_processes = 1;
+    return memory;
 }
 
 // Looks at what is due. The workspace: the larger it is, the less often, so that it costs a tenth of the time.
 static enum sandbox_ended_by watch_limits(const struct sandbox_plan *plan, struct watch *watch) {
-    uint64_t memory;
     uint64_t begin = now_nanoseconds();
     if (begin < watch->memory_due) return SANDBOX_ENDED_ITSELF;
     watch->memory_due = begin + WATCH_NANOSECONDS;
-    count_processes(plan, watch->proc, &memory);
-    if (memory > plan->limits.memory_bytes) return SANDBOX_ENDED_MEMORY;
+    if (look_at_processes(plan, watch->proc) > plan->limits.memory_bytes) return SANDBOX_ENDED_MEMORY;
     if (!plan->workspace[0] || begin < watch->workspace_due) return SANDBOX_ENDED_ITSELF;
     begin = now_nanoseconds();
     int is_full = limits_workspace_is_full(plan);
@@ -162,11 +163,10 @@ _Noreturn static void supervise(const struct sandbox_plan *plan, int command, st
     text_clear(&usage, sizeof usage);
     for (;;) {
         int status = 0;
-        long pid = raw_wait4(-1, &status, 1 /* WNOHANG */ | 0x40000000 /* __WALL */, &usage);
+        long pid = raw_wait4(-1, &status, ANY_ENDED, &usage);
         if (pid == command) {
-            uint64_t memory;
             // Who left others behind may have met their limit since the last look.
-            if (raw_wait4(-1, 0, 1 | 0x40000000, 0) == 0) count_processes(plan, watch->proc, &memory);
+            if (raw_wait4(-1, 0, ANY_ENDED, 0) == 0) look_at_processes(plan, watch->proc);
             report_end(status, SANDBOX_ENDED_ITSELF, &usage);
         }
         if (pid > 0) continue;
@@ -220,55 +220,49 @@ static void open_watch(struct watch *watch) {
     raw_close(proc);
 }
 
-// Of who built another's walls and stays outside of them.
-static void give_up_rights(const struct sandbox_plan *plan) {
+// What the request grants is mounted into the tree of who waits with us, and we give up the right to do that;
+// Landlock's rules over the tree, or -1. They are not for us: they would hide from us the processes that we
+// watch.
+static int grant(const struct sandbox_plan *plan, struct watch *watch) {
+    struct mount_trees trees;
+    // CAP_SYS_ADMIN where the spawner has it, until identity_drop_held.
+    mounts_open(plan, &trees);
+    child_need(SANDBOX_STEP_TEMPLATE, raw_setns(CHILD_COMMAND, CLONE_NEWNS));
+    mounts_fill(plan, &trees);
+    open_watch(watch);
+    int ruleset = filter_landlock_rules(plan);
     if (plan->is_privileged) identity_change_user(plan);
     identity_drop_held();
     child_need(SANDBOX_STEP_NO_NEW_PRIVILEGES, raw_prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
     close_walls();
+    return ruleset;
 }
 
 // An interpreter waits with us, and takes the program of the request.
 _Noreturn static void serve_interpreter(struct sandbox_plan *plan) {
     struct interpreter interpreter;
-    struct mount_trees trees;
     struct watch watch;
     interpreter_start(plan, &interpreter);
     identity_drop_bounding_set();
     interpreter_await_request(&interpreter);
     take_request(plan);
-    // CAP_SYS_ADMIN where the spawner has it, until identity_drop_held.
-    mounts_open(plan, &trees);
-    interpreter_join_mounts(&interpreter);
-    mounts_fill(plan, &trees);
+    int ruleset = grant(plan, &watch);
     child_need(SANDBOX_STEP_WORKING_DIRECTORY, raw_chdir(plan->working_directory));
-    int ruleset = filter_landlock_rules(plan);
-    give_up_rights(plan);
     interpreter_go(plan, &interpreter, ruleset);
-    // After the descriptors were sent, which a low limit of open files would refuse. Not under Landlock: its
-    // rules are the interpreter's own, and beside them ours would hide from us the processes that we watch.
-    open_watch(&watch);
+    // After the descriptors were sent, which a low limit of open files would refuse.
     limits_set(plan, 1);
     filter_install(plan, filter_of(plan));
     started(plan, interpreter.process, &watch);
 }
 
-// The command's process waits with us behind its walls; what the request grants is mounted into its tree.
+// The command's process waits with us behind its walls.
 _Noreturn static void serve_ahead(struct sandbox_plan *plan) {
-    struct mount_trees trees;
     struct watch watch;
     int command = command_prepare(plan);
     identity_drop_bounding_set();
     take_request(plan);
-    // CAP_SYS_ADMIN where the spawner has it, until identity_drop_held.
-    mounts_open(plan, &trees);
-    child_need(SANDBOX_STEP_TEMPLATE, raw_setns(CHILD_COMMAND, CLONE_NEWNS));
-    mounts_fill(plan, &trees);
-    open_watch(&watch);
-    int ruleset = filter_landlock_rules(plan);
-    give_up_rights(plan);
-    command_go(ruleset);
-    // Nothing is closed before the command has its own table. As for an interpreter: not under Landlock.
+    command_go(grant(plan, &watch));
+    // Nothing is closed before the command has a table of its own.
     limits_set(plan, 1);
     filter_install(plan, filter_of(plan));
     command_await_exec();

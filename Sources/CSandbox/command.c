@@ -50,22 +50,26 @@ int command_start(struct sandbox_plan *plan) {
     return (int)command;
 }
 
-// The steps of pid 1 in child.c, but for what the request decides: its mounts and the rules of Landlock over
+// The steps of pid 1 in child.c, but for what a request decides: its mounts and the rules of Landlock over
 // them, which pid 1 makes, and limits.
-static void wait_behind_walls(void *argument) {
-    struct sandbox_plan *plan = argument;
+void command_build_walls(const struct sandbox_plan *plan) {
     child_need(SANDBOX_STEP_CGROUP_NAMESPACE, raw_unshare(CLONE_NEWCGROUP));
     mounts_enter_waiting(plan);
-    // By name: once we are not dumpable, pid 1 may have no right to ask for what is ours. Its table is ours.
-    int mounts = (int)child_need(SANDBOX_STEP_TEMPLATE,
-                                 raw_openat(CHILD_PROC, "self/ns/mnt", O_RDONLY | O_CLOEXEC, 0));
-    child_need(SANDBOX_STEP_TEMPLATE, raw_dup3(mounts, CHILD_COMMAND, O_CLOEXEC));
-    raw_close(mounts);
     identity_enter(plan);
     identity_forbid_namespaces();
     child_need(SANDBOX_STEP_NO_NEW_PRIVILEGES, raw_prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
     identity_drop_capabilities();
     raw_umask(077);
+}
+
+static void wait_behind_walls(void *argument) {
+    struct sandbox_plan *plan = argument;
+    enum sandbox_step step = SANDBOX_STEP_TEMPLATE;
+    command_build_walls(plan);
+    // Pid 1, whose table is ours, could not ask for it by our pidfd: we are not dumpable.
+    int mounts = (int)child_need(step, raw_openat(CHILD_PROC, "self/ns/mnt", O_RDONLY | O_CLOEXEC, 0));
+    child_need(step, raw_dup3(mounts, CHILD_COMMAND, O_CLOEXEC));
+    raw_close(mounts);
     // Of our memory, which is pid 1's.
     child_need(SANDBOX_STEP_SUPERVISOR, raw_prctl(PR_SET_DUMPABLE, 0, 0, 0, 0));
     filter_install(plan, FILTER_WAITING);

@@ -25,20 +25,13 @@
 static char *const variables[] = {"HOME=/work",  "LANG=C.UTF-8", "PATH=/usr/local/bin:/usr/bin:/bin",
                                   "TMPDIR=/tmp", "USER=agent",   NULL};
 
-// The interpreter's process, before its exec: the steps of pid 1 in child.c, but that what a request decides
-// (mounts, limits, Landlock) comes later.
+// The interpreter's process, before its exec.
 _Noreturn static void become(const struct sandbox_plan *plan, int control) {
     char *arguments[] = {(char *)"python3", (char *)"-c", (char *)plan->interpreter, NULL};
     uint64_t no_signals = 0;
     enum sandbox_step step = SANDBOX_STEP_INTERPRETER;
-    child_need(SANDBOX_STEP_CGROUP_NAMESPACE, raw_unshare(CLONE_NEWCGROUP));
-    mounts_enter_waiting(plan);
-    identity_enter(plan);
-    identity_forbid_namespaces();
+    command_build_walls(plan);
     limits_set_widest();
-    child_need(SANDBOX_STEP_NO_NEW_PRIVILEGES, raw_prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-    identity_drop_capabilities();
-    raw_umask(077);
     child_need(SANDBOX_STEP_SUPERVISOR, raw_setsid());
     child_need(step, raw_dup3(control, INTERPRETER_CONTROL, 0));
     for (int fd = 0; fd < INTERPRETER_CONTROL; fd++) {
@@ -83,11 +76,6 @@ void interpreter_await_request(const struct interpreter *interpreter) {
                               {.fd = interpreter->pidfd, .events = POLLIN}};
     while (raw_poll(polled, 2, -1) == -EINTR) continue;
     if (polled[1].revents) raw_exit(125);
-}
-
-// Into the interpreter's file tree, now that it is known what belongs there.
-void interpreter_join_mounts(const struct interpreter *interpreter) {
-    child_need(SANDBOX_STEP_TEMPLATE, raw_setns(interpreter->pidfd, CLONE_NEWNS));
 }
 
 // Passes the program on: limits, then arguments, variables and working directory as they came, and the

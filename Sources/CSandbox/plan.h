@@ -88,6 +88,8 @@ static inline long child_need(enum sandbox_step step, long result) {
 extern volatile int command_failed;
 // Its process, once it runs its program.
 int command_start(struct sandbox_plan *plan);
+// The walls of who waits for a request.
+void command_build_walls(const struct sandbox_plan *plan);
 // A process behind its walls that waits for the request; CHILD_COMMAND is its mount namespace.
 int command_prepare(struct sandbox_plan *plan);
 // The request is in the plan, and what it grants is mounted. `landlock` is a ruleset or -1.
@@ -164,7 +166,6 @@ void mount_change(enum sandbox_step step, const char *path, uint64_t set);
 // interpreter.c
 void interpreter_start(const struct sandbox_plan *plan, struct interpreter *interpreter);
 void interpreter_await_request(const struct interpreter *interpreter);
-void interpreter_join_mounts(const struct interpreter *interpreter);
 void interpreter_go(const struct sandbox_plan *plan, const struct interpreter *interpreter, int ruleset);
 // door.c
 void door_open(const struct sandbox_plan *plan);

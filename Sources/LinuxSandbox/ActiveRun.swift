@@ -18,7 +18,7 @@ final class ActiveRun: @unchecked Sendable {
 
     let id: UInt64
     let run: SandboxRun
-    let request: SandboxRequest
+    var request: SandboxRequest
     private let cancellation: Cancellation
     private let output: @Sendable (SandboxStream, [UInt8]) -> Void
     private let finished: @Sendable (Result<SandboxOutcome, SandboxError>) -> Void

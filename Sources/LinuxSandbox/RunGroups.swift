@@ -28,6 +28,7 @@ final class RunGroups {
         // One in which more memory is in use than the run may have keeps its sandbox, for another run.
         if let (id, group) = lent.oldest(of: run.request.pools), pool.set(run.run.limits, of: group) {
             (run.group, run.lentGroup) = (group, id)
+            run.request.enter(id)
         } else {
             run.group = pool.take(run.run.limits)
         }
@@ -39,7 +40,7 @@ final class RunGroups {
     }
 
     /// The spawner has the request.
-    func watch(_ run: ActiveRun) {
+    func sent(_ run: ActiveRun) {
         lent.take(run.lentGroup)
         guard let met = run.group?.memoryMet, met >= 0 else { return }
         let data = epoll_data_t(u64: run.id << 3 | ActiveRun.Channel.memory.rawValue)

@@ -307,11 +307,10 @@ final class SandboxEngine {
             groups.enter(run)
             let input = [run.passed[0], run.standardInput, nothing].first { $0 >= 0 } ?? nothing
             let descriptors = [input] + run.passed[1...] + groups.entrances(of: run)
-            let packet = run.request.packet(inGroup: run.lentGroup)
             let result = sandbox_send(
                 control,
-                packet,
-                packet.count,
+                run.request.packet,
+                run.request.packet.count,
                 descriptors,
                 Int32(descriptors.count)
             )
@@ -328,6 +327,7 @@ final class SandboxEngine {
                 continue
             }
             run.isSent = true
+            groups.sent(run)
             watchPipes(of: run)
         }
         waiting.removeFirst(sent)
@@ -340,7 +340,6 @@ final class SandboxEngine {
         watch(run.report, run.id, .report, EPOLLIN.rawValue)
         if run.doorway >= 0 { watch(run.doorway, run.id, .door, EPOLLIN.rawValue) }
         if run.input >= 0 { watch(run.input, run.id, .input, EPOLLOUT.rawValue) }
-        groups.watch(run)
     }
 
     private func watchControl(forRoom: Bool) {
@@ -419,12 +418,12 @@ final class SandboxEngine {
             run.fail(SandboxStep.error(step: reply.step, errno: reply.error, run: run.run))
             return finish(run)
         }
-        // After the sandbox's own start, which this would keep waiting.
-        groups.lend(to: control, number: loop.nextID)
         run.process = pidfd
         run.deliverEarlySignals()
         watch(pidfd, run.id, .process, EPOLLIN.rawValue)
         if run.isDoomed { run.kill(because: nil) }
+        // Last, so that the run does not wait for groups of runs to come.
+        groups.lend(to: control, number: loop.nextID)
     }
 
     /// The spawner died, and every sandbox with it: those that had begun end by their pidfd.

@@ -5,7 +5,7 @@ import Pipeline
 
 /// A checked run, as the packet the spawner takes.
 struct SandboxRequest {
-    private var packet: [UInt8] = []
+    private(set) var packet: [UInt8] = []
     /// Which sandboxes made ahead may take it, the best first.
     private(set) var pools: [sandbox_pool] = []
     private let run: SandboxRun
@@ -30,8 +30,7 @@ struct SandboxRequest {
         let isForPython = WarmPython.arguments(of: run) != nil
         request.is_for_interpreter = isForPython ? 1 : 0
         if run.network == .none, run.ports.isEmpty {
-            pools = isForPython && run.descriptorSecrets.isEmpty ? [SANDBOX_POOL_INTERPRETER] : []
-            pools.append(SANDBOX_POOL_PLAIN)
+            pools = (isForPython ? [SANDBOX_POOL_INTERPRETER] : []) + [SANDBOX_POOL_PLAIN]
         }
         for text in candidates + run.command { append(text) }
         for (name, value) in variables { append("\(name)=\(value)") }
@@ -51,13 +50,19 @@ struct SandboxRequest {
         }
     }
 
-    /// To run in the control group of this number, which the spawner has; 0: one that comes along, or none.
-    func packet(inGroup group: UInt64) -> [UInt8] {
-        var packet = packet
-        guard let offset = MemoryLayout<sandbox_request>.offset(of: \.group) else { return packet }
-        packet.withUnsafeMutableBytes { $0.storeBytes(of: group, toByteOffset: offset, as: UInt64.self) }
-        return packet
+    /// To run in a control group that the spawner has, by its number.
+    mutating func enter(_ group: UInt64) {
+        packet.withUnsafeMutableBytes {
+            $0.storeBytes(of: group, toByteOffset: Self.groupOffset, as: UInt64.self)
+        }
     }
+
+    private static let groupOffset: Int = {
+        guard let offset = MemoryLayout<sandbox_request>.offset(of: \.group) else {
+            preconditionFailure("a member of a C structure has a place")
+        }
+        return offset
+    }()
 
     /// Where programs look for a proxy, and what stands for the secrets that stay outside.
     private static func networkVariables(_ network: SandboxNetwork) -> [String: String] {
