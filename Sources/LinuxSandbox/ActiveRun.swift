@@ -186,8 +186,8 @@ final class ActiveRun: @unchecked Sendable {
     }
 
     private func close() {
-        for descriptor in [input, standardOutput, standardError, report, process, doorway] + passed
-        where descriptor >= 0 {
+        let own = [input, standardInput, standardOutput, standardError, report, process, doorway]
+        for descriptor in own + passed where descriptor >= 0 {
             Glibc.close(descriptor)
         }
         finished(result())

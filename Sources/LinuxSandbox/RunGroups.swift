@@ -5,7 +5,10 @@ import Pipeline
 
 /// Each run's control group, from its request to its end; touched by the engine's thread only.
 final class RunGroups {
+    private let control: CgroupControl?
     private let pool: CgroupPool?
+    /// A run is not to go without one.
+    private let areRequired: Bool
     private let poller: Int32
     /// Of sandboxes made ahead.
     private let wanted: [(pool: sandbox_pool, count: Int)]
@@ -14,7 +17,9 @@ final class RunGroups {
     var exist: Bool { pool != nil }
 
     init(_ settings: LinuxSandbox.Settings, poller: Int32) {
-        pool = settings.cgroups.flatMap { CgroupPool($0) }
+        control = settings.cgroups
+        pool = control.flatMap { CgroupPool($0) }
+        areRequired = control != nil && !settings.isLenient
         self.poller = poller
         wanted = [
             (SANDBOX_POOL_PLAIN, min(settings.poolSize, Int(SANDBOX_POOL_MAX))),
@@ -22,8 +27,19 @@ final class RunGroups {
         ]
     }
 
-    /// The group of a sandbox that waits, or one that the run's first process enters.
-    func enter(_ run: ActiveRun) {
+    /// The group of a sandbox that waits, or one that the run's first process enters. Throws
+    /// `.unavailable(layer:)` where groups can be had, but none now.
+    func enter(_ run: ActiveRun) throws(SandboxError) {
+        choose(run)
+        guard run.group == nil, areRequired, let control else { return }
+        throw SandboxError(
+            .unavailable(layer: "cgroup"),
+            "cgroup: no group can be made for the run (\(control)): fewer runs at a time, a higher "
+                + "ulimit -n, or delegate these folders to the worker again"
+        )
+    }
+
+    private func choose(_ run: ActiveRun) {
         guard run.group == nil, let pool else { return }
         // One in which more memory is in use than the run may have keeps its sandbox, for another run.
         if let (id, group) = lent.oldest(of: run.request.pools), pool.set(run.run.limits, of: group) {

@@ -304,7 +304,14 @@ final class SandboxEngine {
     private func sendWaiting() {
         var sent = 0
         for run in waiting {
-            groups.enter(run)
+            do throws(SandboxError) {
+                try groups.enter(run)
+            } catch {
+                sent += 1
+                run.fail(error)
+                finish(run)
+                continue
+            }
             let input = [run.passed[0], run.standardInput, nothing].first { $0 >= 0 } ?? nothing
             let descriptors = [input] + run.passed[1...] + groups.entrances(of: run)
             let result = sandbox_send(

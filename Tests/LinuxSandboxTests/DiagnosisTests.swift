@@ -28,6 +28,27 @@ struct DiagnosisTests {
         #expect(error?.kind == .unavailable(layer: "spawner"))
     }
 
+    @Test("where a run's control group cannot be made it is refused, unless layers may be missing")
+    func refusesWithoutGroup() async throws {
+        var settings = LinuxSandbox.Settings()
+        settings.cgroups = CgroupControl(
+            isUnified: false,
+            bases: ["/proc/penstock-memory", "/proc/penstock-pids"],
+            sharesProcessors: false
+        )
+        var lenient = settings
+        lenient.isLenient = true
+
+        let error = await #expect(throws: SandboxError.self) {
+            try await LinuxSandbox(settings).run(SandboxRun(command: ["true"])) { _, _ in }
+        }
+        let outcome = try await LinuxSandbox(lenient).run(SandboxRun(command: ["true"])) { _, _ in }
+
+        #expect(error?.kind == .unavailable(layer: "cgroup"))
+        #expect(error?.detail.contains("/proc/penstock-memory") == true)
+        #expect(outcome.succeeded)
+    }
+
     @Test("the filter allows 187 system calls in a few hundred instructions")
     func countsCalls() throws {
         let filter = try SystemCallFilter()
