@@ -149,7 +149,14 @@ let package = Package(
         ),
         tests("JSONTests", "JSON"),
         tests("KafkaLogTests", "JSON", "KafkaLog", "KafkaTesting", "Pipeline", "PipelineTesting", "Topics"),
-        tests("LinuxSandboxTests", "Crypto", "LinuxSandbox", "Pipeline", "PipelineTesting"),
+        tests(
+            "LinuxSandboxTests",
+            "Crypto",
+            "LinuxSandbox",
+            "Pipeline",
+            "PipelineTesting",
+            exclude: ["without.py"]
+        ),
         tests("NetworkTests", "Network"),
         tests(
             "PenstockToolTests",

@@ -109,14 +109,14 @@ static void enter_user_namespace(void) {
     template_error = errno;
 }
 
-// A namespace that maps the worker's user to the slot's, for idmapped mounts; -1 when it cannot be made.
+// A namespace that maps the worker's user to the slot's, for idmapped mounts; -errno when it cannot be made.
 static int make_idmap(unsigned user) {
     struct clone_args arguments = {.flags = CLONE_NEWUSER, .exit_signal = 0};
     char path[64];
     char map[64];
     static const char *const files[] = {"uid_map", "gid_map"};
     long child = raw_clone3(&arguments, sizeof arguments);
-    if (child < 0) return -1;
+    if (child < 0) return (int)child;
     if (child == 0) {
         for (;;) raw_poll(0, 0, -1);
     }
@@ -129,7 +129,8 @@ static int make_idmap(unsigned user) {
         if (file >= 0) close(file);
     }
     snprintf(path, sizeof path, "/proc/%ld/ns/user", child);
-    int space = failed ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+    int space = failed ? -EPERM : open(path, O_RDONLY | O_CLOEXEC);
+    if (space == -1) space = -errno;
     kill((pid_t)child, SIGKILL);
     waitpid((pid_t)child, NULL, __WALL);
     return space;
@@ -165,9 +166,10 @@ static int prepare_slot(int index, enum sandbox_step *step) {
     if (!plan.is_privileged) return 0;
     plan.outside_user = plan.outside_group = user_base + (unsigned)index;
     if (slots[index].idmap <= 0) slots[index].idmap = make_idmap(plan.outside_user);
-    *step = SANDBOX_STEP_WORKSPACE_IDMAP;
+    *step = SANDBOX_STEP_USER_NAMESPACE;
+    if (slots[index].idmap < 0) return slots[index].idmap;
     plan.descriptors[CHILD_IDMAP] = slots[index].idmap;
-    return slots[index].idmap < 0 ? -EPERM : 0;
+    return 0;
 }
 
 int spawner_spawn(int request, enum sandbox_step *step) {

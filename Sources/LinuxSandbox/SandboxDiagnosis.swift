@@ -16,6 +16,8 @@ package struct SandboxFinding: Sendable, Hashable {
     package let meaning: String
     /// What mends it; nil when it is present.
     package let cure: String?
+    /// Not only a program that some skills want.
+    package var isLayer: Bool { !id.hasPrefix("sandbox.program-") }
 
     init(_ id: String, isPresent: Bool, isRequired: Bool = true, seen: String, meaning: String, cure: String)
     {
@@ -162,6 +164,8 @@ package enum SandboxDiagnosis {
     private static func wholeRun(_ settings: LinuxSandbox.Settings) async -> SandboxFinding {
         var seen: String
         var isPresent = false
+        var settings = settings
+        (settings.poolSize, settings.pythonPoolSize) = (0, 0)
         do throws(SandboxError) {
             let outcome = try await LinuxSandbox(settings).run(SandboxRun(command: ["true"])) { _, _ in }
             isPresent = outcome.succeeded

@@ -55,7 +55,11 @@ struct SandboxStep {
                 "in a container, show it an unmasked /proc (--security-opt systempaths=unconfined)"
             )
         case SANDBOX_STEP_LANDLOCK: self.init("landlock", "boot with lsm=landlock,… or report it")
-        case SANDBOX_STEP_SECCOMP: self.init("seccomp", "run a kernel with CONFIG_SECCOMP_FILTER")
+        case SANDBOX_STEP_SECCOMP:
+            self.init(
+                "seccomp",
+                "run a kernel with CONFIG_SECCOMP_FILTER, and in a container let its profile pass seccomp"
+            )
         case SANDBOX_STEP_CAPABILITIES: self.init("capabilities", Self.report)
         case SANDBOX_STEP_NO_NEW_PRIVILEGES: self.init("no-new-privileges", Self.report)
         case SANDBOX_STEP_LIMITS:

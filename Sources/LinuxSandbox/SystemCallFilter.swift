@@ -1,3 +1,4 @@
+import CSandbox
 import CSeccomp
 import Glibc
 package import Pipeline
@@ -24,6 +25,7 @@ package struct SystemCallFilter: Sendable {
     }
 
     package init(_ kind: Kind = .plain) throws(SandboxError) {
+        try Self.checkKernel()
         guard let context = seccomp_init(Self.fail(ENOSYS)) else {
             throw SandboxError(
                 .unavailable(layer: "seccomp"),
@@ -50,6 +52,14 @@ package struct SystemCallFilter: Sendable {
         allowedCount =
             1 + SystemCallRules.allowed.count + SystemCallRules.allowedArguments.count
             + SystemCallRules.allowedMasked.count
+    }
+
+    /// libseccomp asks the kernel as well, and says of a refusal only that its rules are wrong.
+    private static func checkKernel() throws(SandboxError) {
+        let error = sandbox_probe_seccomp()
+        guard error != 0 else { return }
+        let run = SandboxRun(command: [])
+        throw SandboxStep.error(step: SANDBOX_STEP_SECCOMP.rawValue, errno: error, run: run)
     }
 
     private static func addRules(to context: scmp_filter_ctx) throws(SandboxError) {

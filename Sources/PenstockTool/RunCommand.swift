@@ -120,6 +120,7 @@ private struct Service {
             let place = problem.path + (problem.line.map { ":\($0)" } ?? "")
             logger.warning("Skill", metadata: ["path": place, LogKeys.reason: problem.message])
         }
+        if roles.contains(.worker) { await SandboxReport.tell(settings) }
         worker = roles.contains(.worker) ? try composition.worker(skills) : nil
         egress = roles.contains(.egress) ? composition.egress() : nil
         feed = ReplyFeed(log: composition.log, topicPrefix: settings.topicPrefix, time: composition.time)

@@ -56,13 +56,17 @@ enum SandboxCommand {
     ]
 
     private static func run(_ invocation: Invocation) async throws -> Int32 {
-        try await show(try sandboxRun(invocation), control: SandboxControl()).status
+        let walls = try SettingsFile.load(invocation).sandbox.linux
+        return try await show(try sandboxRun(invocation), walls, control: SandboxControl()).status
     }
 
     /// Runs it with this program's own streams; the status to exit with, and how it ended in words.
-    static func show(_ run: SandboxRun, control: SandboxControl) async throws -> (
-        status: Int32, ending: String
-    ) {
+    static func show(_ run: SandboxRun, _ walls: LinuxSandbox.Settings, control: SandboxControl) async throws
+        -> (status: Int32, ending: String)
+    {
+        var walls = walls
+        // Made ahead they would be for nobody.
+        (walls.poolSize, walls.pythonPoolSize) = (0, 0)
         // Output goes through a queue: a slow reader must not stop the sandbox's clock. The cap bounds it.
         let (pieces, queue) = AsyncStream.makeStream(of: (SandboxStream, [UInt8]).self)
         let writer = Task {
@@ -71,7 +75,7 @@ enum SandboxCommand {
         let result: Result<SandboxOutcome, SandboxError>
         do throws(SandboxError) {
             result = .success(
-                try await LinuxSandbox().run(run, standardInput: PipedInput.start(), control: control) {
+                try await LinuxSandbox(walls).run(run, standardInput: PipedInput.start(), control: control) {
                     queue.yield(($0, $1))
                 }
             )

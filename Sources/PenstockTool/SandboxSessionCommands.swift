@@ -81,17 +81,21 @@ enum SandboxSessionCommands {
         ),
     ]
 
-    private static func session(_ invocation: Invocation) throws -> (folder: SessionFolder, data: String) {
-        let data = try SettingsFile.load(invocation).data
-        return (try SessionFolder(invocation.value("session") ?? "default", data: data), data)
+    private static func session(_ invocation: Invocation) throws -> (
+        folder: SessionFolder, settings: Settings
+    ) {
+        let settings = try SettingsFile.load(invocation)
+        let name = invocation.value("session") ?? "default"
+        return (try SessionFolder(name, data: settings.data), settings)
     }
 
     // MARK: Running
 
     private static func exec(_ invocation: Invocation) async throws -> Int32 {
-        let (session, data) = try session(invocation)
+        let (session, settings) = try session(invocation)
+        let walls = settings.sandbox.linux
         var run = try SandboxCommand.sandboxRun(invocation)
-        try session.make(data: data)
+        try session.make(data: settings.data)
         guard let real = realpath(session.work, nil) else { throw Failure("\(session.work) is not there") }
         run.workspace = String(cString: real)
         free(real)
@@ -100,11 +104,11 @@ enum SandboxSessionCommands {
         let relay = SignalRelay(to: control)
         guard let id = invocation.value("keep") else {
             defer { relay.end() }
-            return try await SandboxCommand.show(run, control: control).status
+            return try await SandboxCommand.show(run, walls, control: control).status
         }
         let folder = try session.process(id).folder
         if invocation.value("timeout") == nil { run.limits.wallClock = .seconds(1_000_000_000) }
-        let (status, ending) = try await SandboxCommand.show(run, control: control)
+        let (status, ending) = try await SandboxCommand.show(run, walls, control: control)
         relay.end()
         _ = Files.replace("\(folder)/ending", ending)
         return status

@@ -57,38 +57,3 @@ struct DiagnosisTests {
         #expect(filter.program.count / 8 < 700)
     }
 }
-
-@Suite(
-    "In other surroundings",
-    .enabled(if: geteuid() == 0, "NOT CHECKED: only root can make these surroundings")
-)
-struct SurroundingsTests {
-    private static let program = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
-        .deletingLastPathComponent().appending(path: "penstock").path
-
-    private func run(_ wrapper: [String]) throws -> String {
-        let command = wrapper + [Self.program, "sandbox", "run", "--", "id", "-u"]
-        return try Outside.run(command, environment: [:], in: "/")
-    }
-
-    @Test("root of a user namespace that maps one user builds as an ordinary user")
-    func buildsInUserNamespace() throws {
-        #expect(try run(["unshare", "--user", "--map-root-user"]) == "1000\n")
-    }
-
-    @Test("root without its capabilities is refused with the layer's name, not run as root")
-    func refusesWeakRoot() throws {
-        let said = try run(["setpriv", "--bounding-set", "-sys_admin"])
-
-        #expect(said.contains("identity"), "\(said)")
-    }
-
-    @Test("a kernel that allows no user namespace is an error that says how to allow them")
-    func namesMissingNamespaces() throws {
-        let script = "echo 0 >/proc/sys/user/max_user_namespaces; exec \"$@\""
-
-        let said = try run(["unshare", "--user", "--map-root-user", "bash", "-c", script, "bash"])
-
-        #expect(said.contains("namespaces") && said.contains("max_user_namespaces"), "\(said)")
-    }
-}
