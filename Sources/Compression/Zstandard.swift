@@ -46,6 +46,9 @@ package enum Zstandard {
 // One caller has it at a time: it is taken out of the pool and put back.
 private final class Compressor: @unchecked Sendable {
     private let context: OpaquePointer
+    private static let keptMax = 256 * 1_024
+    /// Where a frame is made whose size is not known before; what is kept has its own size.
+    private var room: [UInt8] = []
 
     init(level: Int32) {
         guard let context = ZSTD_createCCtx() else { preconditionFailure("libzstd has no memory") }
@@ -58,11 +61,11 @@ private final class Compressor: @unchecked Sendable {
 
     func compress(_ bytes: [UInt8]) -> [UInt8] {
         let bound = ZSTD_compressBound(bytes.count)
-        return [UInt8](unsafeUninitializedCapacity: bound) { buffer, count in
-            let written = ZSTD_compress2(context, buffer.baseAddress, buffer.count, bytes, bytes.count)
-            precondition(ZSTD_isError(written) == 0, "libzstd: \(Zstandard.words(written))")
-            count = written
-        }
+        if room.count < bound { room = [UInt8](repeating: 0, count: bound) }
+        let written = ZSTD_compress2(context, &room, room.count, bytes, bytes.count)
+        precondition(ZSTD_isError(written) == 0, "libzstd: \(Zstandard.words(written))")
+        defer { if room.count > Self.keptMax { room = [] } }
+        return Array(room[..<written])
     }
 }
 

@@ -21,6 +21,8 @@ final class TurnRun {
     var sealing: Slot?
     var workspace: TurnWorkspace?
     var mayBeJournaled = false
+    /// Has a place of the stage's `sealGate`, from its agent's end to its own.
+    private var isSealing = false
     var lastFailure = TurnFailure(.transient, "not tried")
 
     init(event: InboundEvent, record: LogRecord, assignment: Assignment, stage: TurnStage) {
@@ -41,6 +43,7 @@ final class TurnRun {
 
     /// Nil when the assignment ended and nothing of this may be kept.
     func finish() async throws(TurnFailure) -> [NewRecord]? {
+        defer { if isSealing { stage.sealGate.leave() } }
         var action = machine.first
         while true {
             guard assignment.isAlive, !Task.isCancelled else {
@@ -66,6 +69,13 @@ final class TurnRun {
                 }
             }
         }
+    }
+
+    /// Once a turn, however often it has to make its slot.
+    func enterSealing() async {
+        guard !isSealing else { return }
+        await stage.sealGate.enter()
+        isSealing = true
     }
 
     private func perform(_ action: TurnProtocol.Action) async throws(TurnFailure)

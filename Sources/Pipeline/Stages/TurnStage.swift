@@ -15,6 +15,7 @@ package final class TurnStage: RecordStage {
     let live: LiveFeed
     let heads: HeadCache
     let tried: TriedOffsets
+    let sealGate = SealGate(places: 512)
     let faults: FaultPoints
     /// Restores a conversation's newest slots from the log; false when the log does not have them.
     let restore: @Sendable (_ conversation: String) async throws(TurnFailure) -> Bool
