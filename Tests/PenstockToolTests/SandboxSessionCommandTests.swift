@@ -37,6 +37,20 @@ struct SandboxSessionCommandTests {
         #expect(try ground.run("logs", ["9"]).status == 1)
     }
 
+    @Test("whoever waits for the end of what it handed over does not wait for the background")
+    func handsNothingOn() throws {
+        let ground = try SessionGround()
+        // What the program inherits is numbered beyond these: Foundation waits for the end of a socket.
+        let many = (0..<400).map { _ in fcntl(0, F_DUPFD_CLOEXEC, 3) }
+        defer { many.forEach { close($0) } }
+
+        let started = try ground.run("exec", ["--detach", "--timeout", "20", "--", "sleep", "60"])
+
+        #expect(many.allSatisfy { $0 > 0 } && started.text == "1\n", "\(started.text)")
+        // Not ended by its time.
+        #expect(try ground.run("ps", []).text.contains("running"))
+    }
+
     @Test("one whose keeper is killed is lost, and nothing of it runs on")
     func lost() throws {
         let ground = try SessionGround()
