@@ -1,3 +1,4 @@
+import CLinux
 import Dispatch
 import Glibc
 import JSON
@@ -135,6 +136,11 @@ enum SandboxSessionCommands {
         _ session: SessionFolder,
         ports: [PublishedPort]
     ) throws -> Int32 {
+        // Whoever waits for the end of what we inherited must not wait for the background.
+        guard close_range(3, .max, CLOSE_RANGE_CLOEXEC) == 0 else {
+            throw Failure("descriptors can not be kept from it: \(String(cString: strerror(errno)))")
+        }
+        for port in ports { _ = fcntl(port.listener, F_SETFD, 0) }
         let (id, folder) = try session.makeProcess(invocation.operands, ports: ports)
         var words = invocation.path + ["--keep", "\(id)"]
         words.append("--listeners=\(ports.map { "\($0.listener)" }.joined(separator: ","))")
@@ -154,9 +160,6 @@ enum SandboxSessionCommands {
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
         posix_spawn_file_actions_addopen(&actions, 1, "\(folder)/log", O_WRONLY | O_CREAT | O_APPEND, 0o600)
         posix_spawn_file_actions_adddup2(&actions, 1, 2)
-        // Whoever waits for the end of what we inherited must not wait for the background.
-        for descriptor in 3..<256 as Range<Int32> { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
-        for port in ports { _ = fcntl(port.listener, F_SETFD, 0) }
         posix_spawnattr_setflags(&attributes, setSession)
         let arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
         defer { arguments.forEach { free($0) } }
