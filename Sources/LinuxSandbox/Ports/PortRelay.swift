@@ -1,4 +1,3 @@
-import Glibc
 import Network
 import Pipeline
 import Telemetry
@@ -99,9 +98,7 @@ final class PortRelay: ProxySideOwner, @unchecked Sendable {
     }
 
     private func begin(_ connection: PortConnection) {
-        // A descriptor of our own: a side closes its when it likes.
-        let descriptor = fcntl(connection.descriptor, F_DUPFD_CLOEXEC, 0)
-        guard descriptor >= 0 else { return end(aborting: true) }
+        let descriptor = connection.take()
         Socket.sendAtOnce(descriptor)
         inner = ProxySide(descriptor, loop: loop, connection: self)
         state = .relaying
