@@ -153,6 +153,7 @@ let package = Package(
             "LinuxSandboxTests",
             "Crypto",
             "LinuxSandbox",
+            "Network",
             "Pipeline",
             "PipelineTesting",
             exclude: ["without.py"]

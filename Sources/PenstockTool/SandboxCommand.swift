@@ -23,7 +23,8 @@ enum SandboxCommand {
             The command sees the system's programs read-only, an empty /tmp, and /work: the folder of
             --workspace, or an empty one that is gone afterwards. It has no other file, none of your
             environment, and no network but the hosts of --net, on ports 443 and 80 unless one is named,
-            through a proxy that http_proxy and https_proxy name.
+            through a proxy that http_proxy and https_proxy name. With --publish it may listen on ports of a
+            loopback of its own, and ports of the host's 127.0.0.1 lead there.
 
             Exits with the command's own status; 128 and the signal's number when one ended it, 124 when its
             time was up, 125 when the sandbox could not start, 127 when there is no such program in it.
@@ -47,6 +48,7 @@ enum SandboxCommand {
     static let grants: [Command.Option] = [
         .value("net", "HOSTS", "api.example.com,*.example.org:8443; none by default, not even loopback"),
         .value("private-net", "RANGES", "10.1.0.0/16,…: not public, and reached all the same"),
+        PublishedPort.option,
         .value("skill", "DIR", "appears read-only as /skills/<its name>"),
         .value("memory", "BYTES", "of all its processes: 512M (the default), 1G, 100000000"),
         .value("timeout", "SECONDS", "1 to 86400, 30 by default"),
@@ -57,16 +59,24 @@ enum SandboxCommand {
 
     private static func run(_ invocation: Invocation) async throws -> Int32 {
         let walls = try SettingsFile.load(invocation).sandbox.linux
-        return try await show(try sandboxRun(invocation), walls, control: SandboxControl()).status
+        var run = try sandboxRun(invocation)
+        let ports = try PublishedPort.open(try PublishedPort.grant(invocation, to: &run))
+        return try await show(run, walls, ports: ports, control: SandboxControl()).status
     }
 
-    /// Runs it with this program's own streams; the status to exit with, and how it ended in words.
-    static func show(_ run: SandboxRun, _ walls: LinuxSandbox.Settings, control: SandboxControl) async throws
-        -> (status: Int32, ending: String)
-    {
+    /// Runs it with this program's own streams, and passes on what comes to the ports; the status to exit
+    /// with, and how it ended in words.
+    static func show(
+        _ run: SandboxRun,
+        _ walls: LinuxSandbox.Settings,
+        ports: [PublishedPort],
+        control: SandboxControl
+    ) async throws -> (status: Int32, ending: String) {
         var walls = walls
         // Made ahead they would be for nobody.
         (walls.poolSize, walls.pythonPoolSize) = (0, 0)
+        let listeners = ports.map { (descriptor: $0.listener, port: $0.inside) }
+        let published = listeners.isEmpty ? nil : PublishedPorts(listeners, control: control)
         // Output goes through a queue: a slow reader must not stop the sandbox's clock. The cap bounds it.
         let (pieces, queue) = AsyncStream.makeStream(of: (SandboxStream, [UInt8]).self)
         let writer = Task {
@@ -82,6 +92,7 @@ enum SandboxCommand {
         } catch {
             result = .failure(error)
         }
+        await published?.close()
         queue.finish()
         await writer.value
         return (status(of: result), ending(of: result))

@@ -1,3 +1,4 @@
+import CLinux
 import Dispatch
 import Glibc
 import JSON
@@ -19,17 +20,25 @@ enum SandboxSessionCommands {
             the first command makes it. Each command has a sandbox of its own, as with sandbox run. HUP,
             INT, QUIT, TERM, USR1 and USR2 go to the command.
 
+            With --publish the command may listen on ports of a loopback of its own, and as long as it runs
+            ports of the host's 127.0.0.1 lead there. A connection waits 10 s for the command to listen.
+
             With --detach it runs in the background, and its number is printed. It has no time limit then but
             that of --timeout.
             """,
         examples: [
             ("penstock sandbox exec --session try -- git init", "in front"),
             ("penstock sandbox exec --session try --detach -- python3 long.py", "in the background"),
+            (
+                "penstock sandbox exec --detach --publish 18000:8000 -- python3 -m http.server 8000",
+                "reached at 127.0.0.1:18000"
+            ),
         ],
         options: [
             .value("session", "NAME", "a-z, 0-9 and -; default by default"),
             .flag("detach", "in the background: see sandbox ps, logs and kill"),
             .value("keep", "ID", "for the program that waits for a background process"),
+            .value("listeners", "NUMBERS", "for the same: its sockets for the ports of --publish"),
         ] + SandboxCommand.grants,
         takesRest: true,
         run: { invocation in try await exec(invocation) }
@@ -95,29 +104,46 @@ enum SandboxSessionCommands {
         let (session, settings) = try session(invocation)
         let walls = settings.sandbox.linux
         var run = try SandboxCommand.sandboxRun(invocation)
+        let asked = try PublishedPort.grant(invocation, to: &run)
         try session.make(data: settings.data)
         guard let real = realpath(session.work, nil) else { throw Failure("\(session.work) is not there") }
         run.workspace = String(cString: real)
         free(real)
-        if invocation.has("detach") { return try detach(invocation, session) }
+        if invocation.has("detach") {
+            return try detach(invocation, session, ports: try PublishedPort.open(asked))
+        }
         let control = SandboxControl()
         let relay = SignalRelay(to: control)
         guard let id = invocation.value("keep") else {
             defer { relay.end() }
-            return try await SandboxCommand.show(run, walls, control: control).status
+            let ports = try PublishedPort.open(asked)
+            return try await SandboxCommand.show(run, walls, ports: ports, control: control).status
         }
         let folder = try session.process(id).folder
         if invocation.value("timeout") == nil { run.limits.wallClock = .seconds(1_000_000_000) }
-        let (status, ending) = try await SandboxCommand.show(run, walls, control: control)
+        let listeners = invocation.value("listeners") ?? ""
+        let ports = try PublishedPort.inherited(asked, listeners: listeners)
+        let (status, ending) = try await SandboxCommand.show(run, walls, ports: ports, control: control)
         relay.end()
         _ = Files.replace("\(folder)/ending", ending)
         return status
     }
 
-    /// Starts this program again, in a session of its own, with the log for its streams.
-    private static func detach(_ invocation: Invocation, _ session: SessionFolder) throws -> Int32 {
-        let (id, folder) = try session.makeProcess(invocation.operands)
+    /// Starts this program again, in a session of its own, with the log for its streams and the listeners of
+    /// the ports.
+    private static func detach(
+        _ invocation: Invocation,
+        _ session: SessionFolder,
+        ports: [PublishedPort]
+    ) throws -> Int32 {
+        // Whoever waits for the end of what we inherited must not wait for the background.
+        guard close_range(3, .max, CLOSE_RANGE_CLOEXEC) == 0 else {
+            throw Failure("descriptors can not be kept from it: \(String(cString: strerror(errno)))")
+        }
+        for port in ports { _ = fcntl(port.listener, F_SETFD, 0) }
+        let (id, folder) = try session.makeProcess(invocation.operands, ports: ports)
         var words = invocation.path + ["--keep", "\(id)"]
+        words.append("--listeners=\(ports.map { "\($0.listener)" }.joined(separator: ","))")
         for (name, value) in invocation.options where name != "detach" {
             let isFlag = invocation.command.options.contains { $0.name == name && $0.value == nil }
             words += isFlag || name == "json" ? ["--\(name)"] : ["--\(name)=\(value)"]
@@ -134,8 +160,6 @@ enum SandboxSessionCommands {
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
         posix_spawn_file_actions_addopen(&actions, 1, "\(folder)/log", O_WRONLY | O_CREAT | O_APPEND, 0o600)
         posix_spawn_file_actions_adddup2(&actions, 1, 2)
-        // Whoever waits for the end of what we inherited must not wait for the background.
-        for descriptor in 3..<256 as Range<Int32> { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
         posix_spawnattr_setflags(&attributes, setSession)
         let arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
         defer { arguments.forEach { free($0) } }
@@ -162,12 +186,22 @@ enum SandboxSessionCommands {
                         .object([
                             "session": .string(name), "id": .integer(Int64(process.id)),
                             "state": .string(process.state),
+                            "ports": .array(
+                                process.ports.map {
+                                    .object([
+                                        "host": .integer(Int64($0.host)),
+                                        "inside": .integer(Int64($0.inside)),
+                                    ])
+                                }
+                            ),
                             "command": .array(process.command.map { .string($0) }),
                         ])
                     )
                     continue
                 }
-                rows.append([name, "\(process.id)", process.state, process.command.joined(separator: " ")])
+                let ports = process.ports.isEmpty ? "-" : PublishedPort.text(process.ports)
+                let command = process.command.joined(separator: " ")
+                rows.append([name, "\(process.id)", process.state, ports, command])
             }
         }
         if !invocation.isJSON { Terminal.table(rows) }

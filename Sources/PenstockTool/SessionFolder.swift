@@ -2,7 +2,8 @@ import Glibc
 import JSON
 
 /// A session as `penstock sandbox` keeps it: `<data>/sandboxes/NAME` with the workspace in `work`, and for
-/// each background process a folder `processes/ID` with what was asked, what was said, and how it ended.
+/// each background process a folder `processes/ID` with what was asked, the ports it has, what was said, and
+/// how it ended.
 struct SessionFolder {
     let name: String
     let path: String
@@ -39,6 +40,8 @@ struct SessionFolder {
         let id: Int
         let folder: String
         let command: [String]
+        /// Those of the host that lead to it, while it runs.
+        let ports: [PublishedPort]
         /// The program that waits for it, while that lives.
         let keeper: pid_t?
         /// `exited 0`, `signalled 9`, `limit wall-clock`, `failed: …`; nil while it runs.
@@ -50,12 +53,13 @@ struct SessionFolder {
     }
 
     /// A folder for a new process, and its number.
-    func makeProcess(_ command: [String]) throws -> (id: Int, folder: String) {
+    func makeProcess(_ command: [String], ports: [PublishedPort]) throws -> (id: Int, folder: String) {
         for id in ((processes().last?.id ?? 0) + 1)... {
             let folder = "\(path)/processes/\(id)"
             guard mkdir(folder, 0o700) != 0 else {
                 let words = JSONValue.array(command.map { .string($0) })
-                guard Files.replace("\(folder)/command", String(decoding: words.json, as: UTF8.self))
+                guard Files.replace("\(folder)/command", String(decoding: words.json, as: UTF8.self)),
+                    ports.isEmpty || Files.replace("\(folder)/ports", PublishedPort.text(ports))
                 else {
                     throw Failure("\(folder): can not be written")
                 }
@@ -69,12 +73,15 @@ struct SessionFolder {
     func processes() -> [Process] {
         Self.names("\(path)/processes").compactMap(Int.init).sorted().map { id in
             let folder = "\(path)/processes/\(id)"
+            let (keeper, ending) = (Self.keeper("\(folder)/keeper"), Self.text("\(folder)/ending"))
+            let ports = keeper == nil || ending != nil ? nil : Self.text("\(folder)/ports")
             return Process(
                 id: id,
                 folder: folder,
                 command: Self.command("\(folder)/command"),
-                keeper: Self.keeper("\(folder)/keeper"),
-                ending: Self.text("\(folder)/ending")
+                ports: ports.flatMap(PublishedPort.parse) ?? [],
+                keeper: keeper,
+                ending: ending
             )
         }
     }

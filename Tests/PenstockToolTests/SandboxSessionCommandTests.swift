@@ -3,53 +3,9 @@ import Testing
 
 @Suite("penstock sandbox exec, ps, logs and kill")
 struct SandboxSessionCommandTests {
-    private static let program = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
-        .deletingLastPathComponent().appending(path: "penstock")
-
-    /// A data folder of one test, removed with it.
-    private final class Ground {
-        let folder: String
-        private let settings: String
-
-        init() throws {
-            var template = Array("/tmp/penstock-session-XXXXXX".utf8CString)
-            guard mkdtemp(&template) != nil else { throw POSIXError(.EIO) }
-            folder = String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
-            settings = folder + "/penstock.yaml"
-            try "data: \(folder)/data\n".write(toFile: settings, atomically: false, encoding: .utf8)
-        }
-
-        deinit {
-            // What stays behind is in /tmp.
-            try? FileManager.default.removeItem(atPath: folder)
-        }
-
-        func run(_ verb: String, _ arguments: [String]) throws -> (status: Int32, text: String) {
-            let process = Process()
-            let output = Pipe()
-            process.executableURL = SandboxSessionCommandTests.program
-            process.arguments = ["sandbox", verb, "--config", settings, "--session", "one"] + arguments
-            (process.standardInput, process.standardOutput) = (FileHandle.nullDevice, output)
-            process.standardError = output
-            try process.run()
-            let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-            process.waitUntilExit()
-            return (process.terminationStatus, text)
-        }
-
-        /// Asks `ps` until the process is in the state.
-        func await(_ id: String, _ state: String) throws {
-            for _ in 0..<600 {
-                let text = try run("ps", ["--json"]).text
-                if text.contains("\"id\":\(id),") && text.contains("\"state\":\"\(state)\"") { return }
-            }
-            Issue.record("process \(id) never was \(state): \(try run("ps", []).text)")
-        }
-    }
-
     @Test("commands share files, and exit with their own status")
     func sharesFiles() throws {
-        let ground = try Ground()
+        let ground = try SessionGround()
 
         let first = try ground.run("exec", ["--", "bash", "-c", "echo kept >note; exit 3"])
         let second = try ground.run("exec", ["--", "cat", "note"])
@@ -61,7 +17,7 @@ struct SandboxSessionCommandTests {
 
     @Test("a background process is listed, read, and told to stop")
     func background() throws {
-        let ground = try Ground()
+        let ground = try SessionGround()
         let script = "trap 'echo stopping; exit 7' TERM; echo begun; touch begun; while :; do sleep 0.1; done"
 
         let started = try ground.run("exec", ["--detach", "--", "bash", "-c", script])
@@ -81,9 +37,23 @@ struct SandboxSessionCommandTests {
         #expect(try ground.run("logs", ["9"]).status == 1)
     }
 
+    @Test("whoever waits for the end of what it handed over does not wait for the background")
+    func handsNothingOn() throws {
+        let ground = try SessionGround()
+        // What the program inherits is numbered beyond these: Foundation waits for the end of a socket.
+        let many = (0..<400).map { _ in fcntl(0, F_DUPFD_CLOEXEC, 3) }
+        defer { many.forEach { close($0) } }
+
+        let started = try ground.run("exec", ["--detach", "--timeout", "20", "--", "sleep", "60"])
+
+        #expect(many.allSatisfy { $0 > 0 } && started.text == "1\n", "\(started.text)")
+        // Not ended by its time.
+        #expect(try ground.run("ps", []).text.contains("running"))
+    }
+
     @Test("one whose keeper is killed is lost, and nothing of it runs on")
     func lost() throws {
-        let ground = try Ground()
+        let ground = try SessionGround()
         let mark = "3600.\(UInt32.random(in: 1_000_000...9_999_999))"
         let id = try ground.run("exec", ["--detach", "--", "bash", "-c", "touch begun; sleep \(mark)"]).text
             .trimmingCharacters(in: .whitespacesAndNewlines)

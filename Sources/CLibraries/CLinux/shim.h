@@ -23,6 +23,8 @@
 #define O_PATH 010000000
 #endif
 int accept4(int socket, struct sockaddr *address, socklen_t *length, int flags);
+#define CLOSE_RANGE_CLOEXEC 4
+int close_range(unsigned first, unsigned last, int flags);
 #define MFD_CLOEXEC 1U
 int memfd_create(const char *name, unsigned int flags);
 int pipe2(int ends[2], int flags);

@@ -5,7 +5,7 @@ import Pipeline
 
 /// One connection out of a sandbox: reads what is asked, decides, resolves, connects, and passes bytes.
 /// Touched on the loop's thread only.
-final class ProxyConnection: @unchecked Sendable {
+final class ProxyConnection: ProxySideOwner, @unchecked Sendable {
     // Safe to share: after `init` all happens on the loop's thread.
     private enum State {
         case head

@@ -2,6 +2,14 @@ import Crypto
 import Glibc
 import Network
 
+/// Whose two sides they are.
+protocol ProxySideOwner: AnyObject {
+    /// Does what can be done now.
+    func advance()
+    /// Twice a second for each side, for time-outs.
+    func sweep(_ now: ContinuousClock.Instant, _ side: ProxySide)
+}
+
 /// One of the two sockets of a proxied connection, with what waits to be written to it; with TLS in between
 /// where the proxy is an end of it. Touched on the loop's thread only.
 final class ProxySide: EventLoopHandler, @unchecked Sendable {
@@ -20,13 +28,14 @@ final class ProxySide: EventLoopHandler, @unchecked Sendable {
     let descriptor: CInt
     private let loop: EventLoop
     /// Holds the connection as long as the socket is watched.
-    private var connection: ProxyConnection?
+    private var connection: (any ProxySideOwner)?
     private var outgoing: [UInt8] = []
     private var sent = 0
     private var interest: Readiness?
     /// The other side sends no more.
     private(set) var hasEnded = false
-    private var isShut = false
+    /// The other side was told that no more comes.
+    private(set) var isShut = false
     private var tls: TLSEngine?
     /// It ended without saying so, which only TLS can tell.
     private(set) var isCut = false
@@ -34,7 +43,7 @@ final class ProxySide: EventLoopHandler, @unchecked Sendable {
     private(set) var failure: String?
     private var hasSaidEnd = false
 
-    init(_ descriptor: CInt, loop: EventLoop, connection: ProxyConnection) {
+    init(_ descriptor: CInt, loop: EventLoop, connection: any ProxySideOwner) {
         self.descriptor = descriptor
         self.loop = loop
         self.connection = connection
@@ -96,8 +105,9 @@ final class ProxySide: EventLoopHandler, @unchecked Sendable {
     }
 
     private func append(_ bytes: [UInt8]) {
-        if sent > 0, sent == outgoing.count {
-            outgoing.removeAll(keepingCapacity: true)
+        // All that a slow reader ever got would pile up if only an empty queue were cut.
+        if sent == outgoing.count || sent >= Self.pendingBytesMax {
+            outgoing.removeFirst(sent)
             sent = 0
         }
         outgoing.append(contentsOf: bytes)

@@ -97,7 +97,7 @@ final class SandboxProxy: Sendable {
 }
 
 /// A run's way to the proxy. Touched on the loop's thread only, but for `close`.
-final class ProxyDoor: EventLoopHandler, @unchecked Sendable {
+final class ProxyDoor: DoorOwner, @unchecked Sendable {
     // Safe to share: after `init` all happens on the loop's thread; `close` goes there.
     let hosts: SandboxHosts
     let resolver: NameResolver
@@ -106,12 +106,10 @@ final class ProxyDoor: EventLoopHandler, @unchecked Sendable {
     var receivedBytes = 0
     var policy: ProxyPolicy { ProxyPolicy(hosts: hosts) }
 
-    private let listener: CInt
     private let loop: EventLoop
     private let audit: @Sendable (SandboxConnection) -> Void
+    private var listener: DoorListener?
     private var connections: [ObjectIdentifier: ProxyConnection] = [:]
-    private var isPaused = false
-    private var isClosed = false
 
     init(
         _ listener: CInt,
@@ -121,61 +119,36 @@ final class ProxyDoor: EventLoopHandler, @unchecked Sendable {
         loop: EventLoop,
         audit: @escaping @Sendable (SandboxConnection) -> Void
     ) {
-        self.listener = listener
         self.hosts = hosts
         self.resolver = resolver
         self.tls = tls
         self.loop = loop
         self.audit = audit
-        _ = fcntl(listener, F_SETFL, fcntl(listener, F_GETFL) | O_NONBLOCK)
+        self.listener = DoorListener(listener, loop: loop, owner: self)
     }
 
-    func start() {
-        if !loop.add(listener, .readable, self) { isPaused = true }
-    }
+    func start() { listener?.start() }
 
-    func ready(_ readiness: Readiness) {
-        for _ in 0..<16 {
-            guard connections.count < hosts.connectionsMax else { return pause() }
-            guard let (descriptor, _) = Socket.accept(listener) else {
-                // No descriptor left: look away, or the listener would wake us for ever.
-                if errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM { pause() }
-                return
-            }
-            let connection = ProxyConnection(descriptor, door: self, loop: loop)
-            connections[ObjectIdentifier(connection)] = connection
-            connection.start()
-        }
-    }
+    var hasRoom: Bool { connections.count < hosts.connectionsMax }
 
-    func sweep(_ now: ContinuousClock.Instant) { resume() }
-
-    private func pause() {
-        guard !isPaused else { return }
-        isPaused = true
-        loop.pause(listener)
-    }
-
-    private func resume() {
-        guard isPaused, !isClosed, connections.count < hosts.connectionsMax else { return }
-        isPaused = false
-        start()
+    func take(_ descriptor: CInt, from listener: DoorListener) {
+        let connection = ProxyConnection(descriptor, door: self, loop: loop)
+        connections[ObjectIdentifier(connection)] = connection
+        connection.start()
     }
 
     func closed(_ connection: ProxyConnection, _ record: SandboxConnection) {
         connections[ObjectIdentifier(connection)] = nil
         // One that asked for nothing is nothing to tell of.
         if !record.host.isEmpty || record.reason != nil { audit(record) }
-        resume()
+        listener?.resume()
     }
 
     /// Ends the listener and what goes through it. May be called on any thread; `then` is called when all is
     /// told to the audit.
     func close(then: @escaping @Sendable () -> Void) {
         loop.execute { [self] in
-            isClosed = true
-            loop.remove(listener)
-            Glibc.close(listener)
+            listener?.close()
             for connection in Array(connections.values) { connection.abandon() }
             then()
         }

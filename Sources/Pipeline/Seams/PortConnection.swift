@@ -1,16 +1,24 @@
 import Glibc
+import Synchronization
 
 /// A TCP connection to a process in a sandbox, non-blocking; closed with its last reference.
 package final class PortConnection: Sendable {
     package let descriptor: Int32
+    private let isTaken = Atomic(false)
 
     /// Takes the descriptor over.
     package init(taking descriptor: Int32) {
         self.descriptor = descriptor
     }
 
+    /// The descriptor, which is the caller's to close from now on.
+    package func take() -> Int32 {
+        isTaken.store(true, ordering: .releasing)
+        return descriptor
+    }
+
     deinit {
-        close(descriptor)
+        if !isTaken.load(ordering: .acquiring) { close(descriptor) }
     }
 }
 

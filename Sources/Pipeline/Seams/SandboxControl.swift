@@ -31,10 +31,14 @@ package final class SandboxControl: Sendable {
         patience: Duration
     ) async throws(SandboxError) -> PortConnection {
         let result = await withCheckedContinuation { continuation in
-            let dial = PortDial(port: port, patience: patience) { continuation.resume(returning: $0) }
-            if let error = pass(.dial(dial)) { dial.answer(.failure(error)) }
+            dial(PortDial(port: port, patience: patience) { continuation.resume(returning: $0) })
         }
         return try result.get()
+    }
+
+    /// As `connect`, for who must not wait: the answer comes on any thread, perhaps before this returns.
+    package func dial(_ dial: PortDial) {
+        if let error = pass(.dial(dial)) { dial.answer(.failure(error)) }
     }
 
     /// Nil when it is on its way.
