@@ -1,3 +1,4 @@
+import CLinux
 import CSandbox
 import CSeccomp
 import Glibc
@@ -165,10 +166,11 @@ package struct SystemCallFilter: Sendable {
         )
     }
 
-    /// Through a pipe: the filter is some KiB and a pipe holds 64.
+    /// Through a pipe: the filter is some KiB and a pipe holds 64. No child may have its other end, or it
+    /// would never be at its end.
     private static func export(_ context: scmp_filter_ctx) throws(SandboxError) -> [UInt8] {
         var ends: [Int32] = [-1, -1]
-        guard pipe(&ends) == 0 else {
+        guard pipe2(&ends, O_CLOEXEC) == 0 else {
             throw SandboxError(.busy, "no pipe for the filter: \(String(cString: strerror(errno)))")
         }
         defer { close(ends[0]) }
