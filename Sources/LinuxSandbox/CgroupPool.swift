@@ -58,48 +58,65 @@ package final class CgroupPool {
         }
     }
 
-    /// Pools of this process, which must not share groups.
-    private static let pools = Atomic(0)
+    /// How many pools this process has had, which must not share groups. Locked while folders come and go
+    /// that they do share.
+    private static let pools = Mutex(0)
     /// In which a share of processors is counted, the kernel's own default.
     private static let periodMicroseconds = 100_000
-    /// Of all sandboxes together, so that they do not starve the worker. v2: beside its 100. v1 weighs them
-    /// beside its single threads, 1024 each: as four of those for each processor.
+    /// Of all sandboxes of this process together, so that they do not starve it. v2: beside its 100. v1
+    /// weighs them beside its single threads, 1024 each: as four of those for each processor.
     private static let weight = (
         legacy: "\(4_096 * max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))))", unified: "50"
     )
 
     private let control: CgroupControl
-    private let parents: [String]
+    /// In each hierarchy the process's folder, and in it this pool's.
+    private let folders: [(process: String, pool: String)]
     private var free: [Group] = []
     private var made = 0
 
     /// Nil where groups cannot be made.
     package init?(_ control: CgroupControl) {
         self.control = control
-        let number = Self.pools.add(1, ordering: .relaxed).newValue
-        parents = control.bases.map { "\($0)/penstock-\(getpid())-\(number)" }
         for base in control.bases { Self.sweep(base) }
-        for parent in parents where mkdir(parent, 0o755) != 0 && errno != EEXIST { return nil }
-        let controllers = "+memory +pids" + (control.sharesProcessors ? " +cpu" : "")
-        if control.isUnified,
-            !CgroupControl.write(controllers, to: parents[0] + "/cgroup.subtree_control")
-        {
-            return nil
+        folders = Self.pools.withLock { pools in
+            pools += 1
+            return control.bases.compactMap { base in
+                let process = "\(base)/penstock-\(getpid())"
+                let pool = "\(process)/\(pools)"
+                return Self.make(process) && Self.make(pool) ? (process, pool) : nil
+            }
         }
-        guard control.sharesProcessors, let parent = parents.last else { return }
+        guard folders.count == control.bases.count else { return nil }
+        if control.isUnified {
+            let controllers = "+memory +pids" + (control.sharesProcessors ? " +cpu" : "")
+            for folder in [folders[0].process, folders[0].pool]
+            where !CgroupControl.write(controllers, to: folder + "/cgroup.subtree_control") {
+                return nil
+            }
+        }
+        guard control.sharesProcessors, let process = folders.last?.process else { return }
         // Lost, each sandbox is still held to its share.
         _ =
             control.isUnified
-            ? CgroupControl.write(Self.weight.unified, to: parent + "/cpu.weight")
-            : CgroupControl.write(Self.weight.legacy, to: parent + "/cpu.shares")
+            ? CgroupControl.write(Self.weight.unified, to: process + "/cpu.weight")
+            : CgroupControl.write(Self.weight.legacy, to: process + "/cpu.shares")
     }
 
     deinit {
         for group in free {
             for folder in group.folders { rmdir(folder) }
         }
-        for parent in parents { rmdir(parent) }
+        Self.pools.withLock { _ in
+            for folder in folders {
+                rmdir(folder.pool)
+                // Stays while another pool is in it.
+                rmdir(folder.process)
+            }
+        }
     }
+
+    private static func make(_ folder: String) -> Bool { mkdir(folder, 0o755) == 0 || errno == EEXIST }
 
     /// A group with these limits that nobody is in; nil when it cannot be made now.
     package func take(_ limits: SandboxLimits) -> Group? {
@@ -141,10 +158,10 @@ package final class CgroupPool {
     }
 
     private func make() -> Group? {
-        let folders = parents.map { "\($0)/\(made)" }
+        let folders = folders.map { "\($0.pool)/\(made)" }
         var entrances: [Int32] = []
         for folder in folders {
-            guard mkdir(folder, 0o755) == 0 || errno == EEXIST else { break }
+            guard Self.make(folder) else { break }
             let entrance = open(folder + "/cgroup.procs", O_WRONLY | O_CLOEXEC)
             if entrance >= 0 { entrances.append(entrance) }
         }
@@ -187,13 +204,18 @@ package final class CgroupPool {
     private static func sweep(_ base: String) {
         for name in names(in: base) {
             let parts = name.split(separator: "-")
-            guard parts.count == 3, parts[0] == "penstock", let process = pid_t(parts[1]),
+            guard parts.count == 2, parts[0] == "penstock", let process = pid_t(parts[1]),
                 kill(process, 0) != 0,
                 errno == ESRCH
             else { continue }
-            let parent = "\(base)/\(name)"
-            for group in names(in: parent) where Int(group) != nil { rmdir("\(parent)/\(group)") }
-            rmdir(parent)
+            let left = "\(base)/\(name)"
+            for pool in names(in: left) where Int(pool) != nil {
+                for group in names(in: "\(left)/\(pool)") where Int(group) != nil {
+                    rmdir("\(left)/\(pool)/\(group)")
+                }
+                rmdir("\(left)/\(pool)")
+            }
+            rmdir(left)
         }
     }
 

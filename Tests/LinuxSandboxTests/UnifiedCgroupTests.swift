@@ -8,14 +8,16 @@ import Testing
 /// what the kernel would be told; it holds nothing.
 private struct UnifiedHierarchy {
     let path: String
-    /// The one that the test's run is in.
-    var group: String { path + "/all/0" }
+    /// This process's.
+    private let process = "penstock-\(getpid())"
 
     init() throws {
         path = FileManager.default.temporaryDirectory.appending(path: "penstock-cgroup-\(UUID())").path
         try put("cpuset cpu io memory pids\n", "cgroup.controllers")
         try put("", "cgroup.subtree_control")
-        for file in ["cgroup.subtree_control", "cpu.weight"] { try put("", "all/\(file)") }
+        try put("", "\(process)/cgroup.subtree_control")
+        try put("", "\(process)/cpu.weight")
+        try put("", "all/cgroup.subtree_control")
         for group in 0..<4 {
             let memory = ["memory.max", "memory.swap.max", "memory.oom.group"]
             let files = memory + ["cgroup.procs", "pids.max", "cpu.max"]
@@ -24,7 +26,7 @@ private struct UnifiedHierarchy {
         }
         // Which of this process's pools comes here is not known ahead: all numbers lead to one folder.
         for number in 1...2_000 {
-            let name = "\(path)/penstock-\(getpid())-\(number)"
+            let name = "\(path)/\(process)/\(number)"
             try FileManager.default.createSymbolicLink(atPath: name, withDestinationPath: path + "/all")
         }
     }
@@ -41,6 +43,7 @@ private struct UnifiedHierarchy {
         try text.write(to: url, atomically: false, encoding: .utf8)
     }
 
+    /// In the folder of all pools.
     func told(_ file: String) throws -> String {
         try String(contentsOfFile: "\(path)/all/\(file)", encoding: .utf8)
     }
@@ -80,8 +83,10 @@ struct UnifiedCgroupTests {
         let outcome = try await run(hierarchy, "true", poolSize: poolSize)
 
         #expect(outcome.succeeded)
-        #expect(try hierarchy.told("cgroup.subtree_control") == "+memory +pids +cpu")
-        #expect(try hierarchy.told("cpu.weight") == "50")
+        for folder in [".", "../penstock-\(getpid())"] {
+            #expect(try hierarchy.told("\(folder)/cgroup.subtree_control") == "+memory +pids +cpu")
+        }
+        #expect(try hierarchy.told("../penstock-\(getpid())/cpu.weight") == "50")
         #expect(try hierarchy.told("0/memory.max") == "\(1 << 30)")
         #expect(try hierarchy.told("0/memory.swap.max") == "0")
         #expect(try hierarchy.told("0/memory.oom.group") == "1")
