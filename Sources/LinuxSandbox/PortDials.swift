@@ -74,10 +74,7 @@ final class PortDials {
     func ready(_ id: UInt64) -> UInt64? {
         guard let dial = dials[id], dial.socket >= 0 else { return nil }
         epoll_ctl(poller, EPOLL_CTL_DEL, dial.socket, nil)
-        var code: Int32 = 0
-        var length = socklen_t(MemoryLayout<Int32>.size)
-        getsockopt(dial.socket, SOL_SOCKET, SO_ERROR, &code, &length)
-        guard code == 0, !isConnectedToItself(dial) else { return later(dial) }
+        guard isConnected(dial) else { return later(dial) }
         finish(id, dial)
         return nil
     }
@@ -85,6 +82,8 @@ final class PortDials {
     /// The run is over.
     func end(run: UInt64) {
         for (id, dial) in dials where dial.run == run {
+            // The command may have taken it, answered and ended before we looked.
+            if ready(id) == nil, dials[id] == nil { continue }
             answer(id, .failure(SandboxError(.invalid, "the process has ended: nothing listens there")))
         }
     }
@@ -114,6 +113,15 @@ final class PortDials {
         )
         epoll_ctl(poller, EPOLL_CTL_ADD, dial.socket, &event)
         return dial.due
+    }
+
+    private func isConnected(_ dial: Dial) -> Bool {
+        var address = sockaddr_storage()
+        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        let hasPeer = withUnsafeMutablePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { getpeername(dial.socket, $0, &length) }
+        }
+        return hasPeer == 0 && !isConnectedToItself(dial)
     }
 
     /// Where nothing listens, the kernel may give us the very port as our own, and connect us to ourselves.
