@@ -76,7 +76,9 @@ enum SandboxCommand {
         // Made ahead they would be for nobody.
         (walls.poolSize, walls.pythonPoolSize) = (0, 0)
         let listeners = ports.map { (descriptor: $0.listener, port: $0.inside) }
-        let published = listeners.isEmpty ? nil : PublishedPorts(listeners, control: control)
+        let published =
+            listeners.isEmpty
+            ? nil : PublishedPorts(listeners, control: control, patience: .seconds(10))
         // Output goes through a queue: a slow reader must not stop the sandbox's clock. The cap bounds it.
         let (pieces, queue) = AsyncStream.makeStream(of: (SandboxStream, [UInt8]).self)
         let writer = Task {

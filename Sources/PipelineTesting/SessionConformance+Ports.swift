@@ -26,18 +26,27 @@ extension SessionConformance {
         try expect(await session.processes().first?.ports == [8_000, 8_001], "its ports are listed")
         // The first comes before the process listens.
         for number in 0..<3 {
-            let connection = try await session.connect(to: id, port: 8_000, patience: .seconds(20))
+            let connection = try await connect(id)
             let said = Self.exchange(Array("hello \(number)".utf8), over: connection)
             try expect(said == Array("hello \(number)".utf8), "it answers: \(said)")
         }
         try await refuses(id, port: 8_001, "nothing listens")
         try await refuses(id, port: 8_002, "not granted")
         // The same port in another's network.
-        let other = try await started(port: 8_000, granted: [8_001])
-        try await refuses(other, port: 8_001, "nothing listens")
+        let other = try await started(port: 8_001, granted: [8_000, 8_001])
+        try await refuses(other, port: 8_000, "nothing listens")
         try await session.signal(9, to: id)
         _ = try await session.wait(for: id)
         try await refuses(id, port: 8_000, "ended")
+    }
+
+    private func connect(_ id: SessionProcess.ID) async throws -> PortConnection {
+        do throws(SandboxError) {
+            return try await session.connect(to: id, port: 8_000, patience: .seconds(20))
+        } catch {
+            let log = String(decoding: try await session.logs(of: id), as: UTF8.self)
+            throw ConformanceFailure("\(error); it said: \(log)")
+        }
     }
 
     private func refuses(_ id: SessionProcess.ID, port: UInt16, _ words: String) async throws {

@@ -106,29 +106,45 @@ struct EnduranceTests {
     /// Another process that has the spawner's end of its socket too, as a child has for a moment.
     private struct SocketHolder {
         private static let program = """
-            import ctypes, os, sys
+            import ctypes, os, sys, time
             libc = ctypes.CDLL(None, use_errno=True)
             # pidfd_getfd: the spawner's socket is its descriptor 3.
             found = libc.syscall(438, os.pidfd_open(int(sys.argv[1])), 3, 0)
             print("held" if found >= 0 else os.strerror(ctypes.get_errno()), end="", flush=True)
-            sys.stdin.read()
+            time.sleep(600)
             """
-        private let process = Process()
-        private let input = Pipe()
+        private let process: pid_t
 
+        /// Not by Foundation: its Process reads beyond its list of descriptors, of which there are thousands
+        /// here.
         init(of spawner: pid_t) throws {
-            let output = Pipe()
-            process.executableURL = URL(fileURLWithPath: "/usr/bin/python3")
-            process.arguments = ["-c", Self.program, "\(spawner)"]
-            process.standardInput = input
-            process.standardOutput = output
-            try process.run()
-            let said = String(decoding: output.fileHandleForReading.availableData, as: UTF8.self)
-            try #require(said == "held", "\(said)")
+            var ends: [Int32] = [-1, -1]
+            guard pipe(&ends) == 0 else { throw POSIXError(.EMFILE) }
+            defer { close(ends[0]) }
+            var actions = posix_spawn_file_actions_t()
+            posix_spawn_file_actions_init(&actions)
+            defer { posix_spawn_file_actions_destroy(&actions) }
+            posix_spawn_file_actions_adddup2(&actions, ends[1], 1)
+            let words = ["python3", "-c", Self.program, "\(spawner)"]
+            let arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
+            defer { arguments.forEach { free($0) } }
+            var child: pid_t = 0
+            let error = posix_spawn(&child, "/usr/bin/python3", &actions, nil, arguments, environ)
+            close(ends[1])
+            guard error == 0 else { throw POSIXError(.ENOENT) }
+            process = child
+            var said = [UInt8](repeating: 0, count: 256)
+            said.removeLast(said.count - max(0, read(ends[0], &said, said.count)))
+            guard said == Array("held".utf8) else {
+                end()
+                throw POSIXError(.EPERM, userInfo: ["said": String(decoding: said, as: UTF8.self)])
+            }
         }
 
-        /// Foundation reaps it; waiting for that would hold up one of the tests' few threads.
-        func end() { process.terminate() }
+        func end() {
+            kill(process, SIGKILL)
+            waitpid(process, nil, 0)
+        }
     }
 
     @Test("200 sleeping runs at once need no thread each", arguments: Builder.here)

@@ -21,7 +21,8 @@ struct PublishedPortTests {
 
         init() throws {
             let (listener, port) = try Socket.listen(host: "127.0.0.1", port: 0)
-            ports = PublishedPorts([(listener, 8_000)], control: control)
+            // Beside other tests a sandbox may take long to start.
+            ports = PublishedPorts([(listener, 8_000)], control: control, patience: .seconds(60))
             host = port
         }
 

@@ -14,14 +14,12 @@ final class PortRelay: ProxySideOwner, @unchecked Sendable {
         case closed
     }
 
-    /// Until something listens on the port.
-    private static let patience: Duration = .seconds(10)
-
     private let port: UInt16
     private let control: SandboxControl
     private let loop: EventLoop
     private let ended: (PortRelay) -> Void
-    private let due = ContinuousClock.now + PortRelay.patience
+    /// Of the dial: until something listens on the port.
+    private let due: ContinuousClock.Instant
     private var state = State.dialing
     private var client: ProxySide?
     private var inner: ProxySide?
@@ -32,11 +30,13 @@ final class PortRelay: ProxySideOwner, @unchecked Sendable {
     init(
         _ descriptor: CInt,
         to port: UInt16,
+        within patience: Duration,
         control: SandboxControl,
         loop: EventLoop,
         ended: @escaping (PortRelay) -> Void
     ) {
         self.port = port
+        due = .now + patience
         self.control = control
         self.loop = loop
         self.ended = ended

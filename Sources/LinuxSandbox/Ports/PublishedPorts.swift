@@ -13,15 +13,22 @@ package final class PublishedPorts: DoorOwner, @unchecked Sendable {
     private static let drainTimeout: Duration = .seconds(2)
 
     private let control: SandboxControl
+    private let patience: Duration
     private var doors: [(listener: DoorListener, port: UInt16)] = []
     private var relays: [ObjectIdentifier: PortRelay] = [:]
     /// Called when the last connection has ended, after `close`.
     private var closed: (@Sendable () -> Void)?
 
     /// Serves the listeners, which it closes in the end, from now on; `port` is the command's. The run may
-    /// begin later.
-    package init(_ listeners: [(descriptor: CInt, port: UInt16)], control: SandboxControl) {
+    /// begin later. A connection waits as long as `patience` until something listens on its port, and is
+    /// reset then.
+    package init(
+        _ listeners: [(descriptor: CInt, port: UInt16)],
+        control: SandboxControl,
+        patience: Duration
+    ) {
         self.control = control
+        self.patience = patience
         doors = listeners.map { (DoorListener($0.descriptor, loop: Self.loop, owner: self), $0.port) }
         Self.loop.execute { [self] in
             for door in doors { door.listener.start() }
@@ -48,9 +55,13 @@ package final class PublishedPorts: DoorOwner, @unchecked Sendable {
         guard let port = doors.first(where: { $0.listener === listener })?.port else {
             preconditionFailure("a connection from a listener that is none of ours")
         }
-        let relay = PortRelay(descriptor, to: port, control: control, loop: Self.loop) { [weak self] relay in
-            self?.ended(relay)
-        }
+        let relay = PortRelay(
+            descriptor,
+            to: port,
+            within: patience,
+            control: control,
+            loop: Self.loop
+        ) { [weak self] relay in self?.ended(relay) }
         relays[ObjectIdentifier(relay)] = relay
         relay.start()
     }
