@@ -52,6 +52,13 @@ enum BenchCommand {
             options: [.value("runs", "NUMBER", "10 to 10000, 200 by default")],
             run: { invocation in
                 let runs = try invocation.integer("runs", in: 10...10_000, default: 200)
+                let spawner = LinuxSandbox.Settings().executable
+                if !spawner.hasSuffix("/penstock-sandbox") {
+                    Terminal.complain(
+                        "penstock-sandbox is not beside this program: sandboxes are forked from \(spawner), "
+                            + "which takes half as long again. Build both products: swift build -c release"
+                    )
+                }
                 do throws(SandboxError) {
                     report(try await measure(runs), invocation)
                     return 0
