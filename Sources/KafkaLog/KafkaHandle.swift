@@ -81,7 +81,7 @@ final class KafkaHandle: Sendable {
             return 0
         }
         if use.isProducer {
-            // Also where nobody wants reports: they wake librdkafka's flush, which begins every commit, and
+            // Where nobody wants reports, too: they wake librdkafka's flush, which begins every commit, and
             // else looks only every 10 ms whether all is acknowledged.
             rd_kafka_conf_set_dr_msg_cb(conf) { _, message, opaque in
                 if let message { HandleContext.of(opaque).callbacks.delivery?(message) }

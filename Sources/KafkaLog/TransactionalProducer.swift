@@ -23,6 +23,27 @@ final class TransactionalProducer: Sendable {
         var mark: DeliveryMark?
     }
 
+    /// What has become of a transaction's records, as librdkafka tells it.
+    private final class Fates: Sendable {
+        /// One was told as stored, but not where: see `DeliveryMark`.
+        let hasUnplaced = Atomic(false)
+        /// One was not stored, or it is not known whether it was: also those that an abort throws away.
+        let hasFailed = Atomic(false)
+
+        func begin() {
+            hasUnplaced.store(false, ordering: .relaxed)
+            hasFailed.store(false, ordering: .relaxed)
+        }
+
+        func note(_ message: UnsafePointer<rd_kafka_message_t>) {
+            if message.pointee.err != RD_KAFKA_RESP_ERR_NO_ERROR {
+                hasFailed.store(true, ordering: .relaxed)
+            } else if message.pointee.offset < 0 {
+                hasUnplaced.store(true, ordering: .relaxed)
+            }
+        }
+    }
+
     private static let initMilliseconds: Int32 = 10_000
     /// Without one `send_offsets_to_transaction` waits for a dead coordinator for ever.
     private static let offsetsMilliseconds: Int32 = 5_000
@@ -35,6 +56,7 @@ final class TransactionalProducer: Sendable {
     /// Whether records carry marks.
     private let reports: Bool
     private let handle = Mutex<KafkaHandle?>(nil)
+    private let fates = Fates()
     private let faults: FaultPoints
     private let metrics: TransactionMetrics
     private let logger = Logger(label: "log.transactions")
@@ -51,7 +73,10 @@ final class TransactionalProducer: Sendable {
     @discardableResult
     func ready() throws(EventLogError) -> KafkaHandle {
         if let handle = handle.withLock({ $0 }) { return handle }
-        let callbacks = KafkaHandle.Callbacks(delivery: reports ? DeliveryMark.delivered : nil)
+        let callbacks = KafkaHandle.Callbacks(delivery: { [fates, reports] message in
+            fates.note(message)
+            if reports { DeliveryMark.delivered(message) }
+        })
         let fresh = try KafkaHandle(.transactions(id), settings, callbacks)
         for attempt in 1... {
             let failed = TransactionError(
@@ -94,6 +119,7 @@ final class TransactionalProducer: Sendable {
             throw Failure(error: error, isOutcomeUnknown: false)
         }
         do throws(TransactionError) {
+            fates.begin()
             try check(rd_kafka_begin_transaction(handle.pointer), "begin_transaction")
             faults.strike(.beginAfter)
             faults.strike(.produceBefore)
@@ -102,6 +128,7 @@ final class TransactionalProducer: Sendable {
             faults.strike(.offsetsBefore)
             if let offsets { try send(offsets, by: handle) }
             faults.strike(.offsetsAfter)
+            try confirm(handle)
             faults.strike(.commitBefore)
         } catch {
             recover(handle, from: error)
@@ -141,6 +168,18 @@ final class TransactionalProducer: Sendable {
         }
     }
 
+    /// Waits until each record's fate is known, at most the transaction's time-out; the commit itself would
+    /// take a record for stored that is not. With those that failed the commit fails.
+    private func confirm(_ handle: KafkaHandle) throws(TransactionError) {
+        rd_kafka_flush(handle.pointer, -1)
+        guard fates.hasUnplaced.load(ordering: .relaxed) else { return }
+        throw TransactionError(
+            RD_KAFKA_RESP_ERR__INCONSISTENT,
+            "a record was told as stored, but not where, in a transaction of \(id)",
+            remedy: .recreate
+        )
+    }
+
     private func send(_ offsets: Offsets, by handle: KafkaHandle) throws(TransactionError) {
         try persist("send_offsets_to_transaction") {
             var list = PartitionList(offsets.entries.map { ($0.place, $0.progress.low) })
@@ -170,9 +209,10 @@ final class TransactionalProducer: Sendable {
             do throws(TransactionError) {
                 try persist("abort_transaction") { rd_kafka_abort_transaction(handle.pointer, -1) }
                 rd_kafka_poll(handle.pointer, 0)
-                // The refused record has used up a sequence number that the broker never saw: librdkafka
-                // 2.0.2 would fail the next transaction for it.
-                guard KafkaError.kind(error.code) == .invalid else { return }
+                // A record without a known place may still be on its way, and would arrive in the next
+                // transaction; or it has used up a sequence number that the broker never saw. A new producer
+                // has an epoch of its own, and the broker takes nothing more of the old one.
+                guard fates.hasFailed.load(ordering: .relaxed) else { return }
             } catch {
                 logger.warning(
                     "Transaction not aborted in order",
