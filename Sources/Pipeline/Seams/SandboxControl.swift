@@ -5,6 +5,14 @@ package final class SandboxControl: Sendable {
     package enum Message: Sendable {
         case signal(Int32)
         case dial(PortDial)
+
+        /// Signals and dials do not take each other's places.
+        fileprivate func isAlike(_ other: Message) -> Bool {
+            switch (self, other) {
+            case (.signal, .signal), (.dial, .dial): true
+            case (.signal, _), (.dial, _): false
+            }
+        }
     }
 
     private enum State {
@@ -46,7 +54,7 @@ package final class SandboxControl: Sendable {
         typealias Passing = (deliver: (@Sendable (Message) -> Void)?, error: SandboxError?)
         let (deliver, error) = state.withLock { state -> Passing in
             switch state {
-            case .early(let early) where early.count >= Self.earlyMax:
+            case .early(let early) where early.count(where: message.isAlike) >= Self.earlyMax:
                 return (nil, SandboxError(.busy, "\(Self.earlyMax) messages wait for the run to start"))
             case .early(let early):
                 state = .early(early + [message])

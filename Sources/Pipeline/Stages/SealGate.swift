@@ -19,8 +19,8 @@ final class SealGate: Sendable {
         state = Mutex(State(free: places))
     }
 
-    /// Returns when a place is the caller's; in the order of the calls. Does not end with the caller's task:
-    /// those inside end soon when it is cancelled, and their places go on.
+    /// Returns when a place is the caller's; in the order of the calls. Does not end with the caller's task,
+    /// which looks then whether it is still wanted.
     func enter() async {
         await withCheckedContinuation { continuation in
             let isFree = state.withLock { state in

@@ -26,7 +26,7 @@ extension TurnRun {
             defer { workspace = work.files }
             if isForAgent { try await answer(work) }
             requests = work.draft.requests
-            await enterSealing()
+            try await enterSealing()
             try await prepareSealing(work, outcome: isForAgent ? .answered : .noted)
             return .executed
         } catch {

@@ -21,7 +21,7 @@ final class TurnRun {
     var sealing: Slot?
     var workspace: TurnWorkspace?
     var mayBeJournaled = false
-    /// Has a place of the stage's `sealGate`, from its agent's end to its own.
+    /// Has a place of the stage's `sealGate`: while its slot is made and written, and until its end.
     private var isSealing = false
     var lastFailure = TurnFailure(.transient, "not tried")
 
@@ -43,7 +43,7 @@ final class TurnRun {
 
     /// Nil when the assignment ended and nothing of this may be kept.
     func finish() async throws(TurnFailure) -> [NewRecord]? {
-        defer { if isSealing { stage.sealGate.leave() } }
+        defer { leaveSealing() }
         var action = machine.first
         while true {
             guard assignment.isAlive, !Task.isCancelled else {
@@ -59,7 +59,9 @@ final class TurnRun {
                 action = machine.next(after: try await perform(action))
             } catch {
                 switch error.kind {
-                case .store: try await park(error)
+                case .store:
+                    leaveSealing()
+                    try await park(error)
                 case .abandoned:
                     await release(keeping: false)
                     return nil
@@ -71,11 +73,19 @@ final class TurnRun {
         }
     }
 
-    /// Once a turn, however often it has to make its slot.
-    func enterSealing() async {
+    func enterSealing() async throws(TurnFailure) {
         guard !isSealing else { return }
         await stage.sealGate.enter()
         isSealing = true
+        guard assignment.isAlive, !Task.isCancelled else {
+            throw TurnFailure(.abandoned, "stopped while it waited to be written")
+        }
+    }
+
+    /// So that one that waits, or begins anew, keeps no other from being written.
+    private func leaveSealing() {
+        if isSealing { stage.sealGate.leave() }
+        isSealing = false
     }
 
     private func perform(_ action: TurnProtocol.Action) async throws(TurnFailure)
@@ -104,6 +114,7 @@ final class TurnRun {
             await stage.faults.reach(.executeAfter)
             return observation
         case .wait(let failures, let throttled):
+            leaveSealing()
             try await backOff(failures: failures, throttled: throttled)
             return .waited
         case .giveUp(let turn, let reason, let attempts):
@@ -146,11 +157,13 @@ final class TurnRun {
 
     private func seal() async throws(TurnFailure) -> TurnProtocol.Observation {
         guard let slot = sealing else { preconditionFailure("nothing to seal") }
+        try await enterSealing()
         await stage.faults.reach(.sealBefore)
         let isSealed = try await stage.store.seal(slot, in: keys)
         await stage.faults.reach(.sealAfter)
         if isSealed { return .sealed }
         stage.heads.remove(event.partitionkey)
+        leaveSealing()
         return .taken
     }
 
