@@ -37,7 +37,7 @@ package enum SandboxDiagnosis {
         _ settings: LinuxSandbox.Settings = LinuxSandbox.Settings(),
         limits: SandboxLimits = .standard
     ) async -> [SandboxFinding] {
-        var findings = namespaces() + [mounts(), seccomp(), landlock(settings)]
+        var findings = namespaces() + [time(settings), mounts(), seccomp(), landlock(settings)]
         findings += [cgroups(settings), processors(settings, limits)]
         findings += programs()
         findings.append(await wholeRun(settings))
@@ -69,6 +69,18 @@ package enum SandboxDiagnosis {
                 cure: SandboxStep(SANDBOX_STEP_CLONE.rawValue).cure
             )
         }
+    }
+
+    private static func time(_ settings: LinuxSandbox.Settings) -> SandboxFinding {
+        let error = sandbox_probe_time()
+        return SandboxFinding(
+            "namespace-time",
+            isPresent: error == 0,
+            isRequired: !settings.isLenient,
+            seen: error == 0 ? "can be made" : "unshare: \(words(error))",
+            meaning: "skills do not see how long the host has run",
+            cure: SandboxStep(SANDBOX_STEP_TIME_NAMESPACE.rawValue).cure
+        )
     }
 
     private static func mounts() -> SandboxFinding {

@@ -120,6 +120,7 @@ struct EnduranceTests {
         init(of spawner: pid_t) throws {
             var ends: [Int32] = [-1, -1]
             guard pipe(&ends) == 0 else { throw POSIXError(.EMFILE) }
+            for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
             defer { close(ends[0]) }
             var actions = posix_spawn_file_actions_t()
             posix_spawn_file_actions_init(&actions)

@@ -210,6 +210,9 @@ enum sandbox_namespace {
 // Whether a process can be born in these namespaces; 0 or errno.
 int sandbox_probe_namespaces(uint32_t namespaces);
 
+// Whether a process can leave for a time namespace of its own; 0 or errno.
+int sandbox_probe_time(void);
+
 // Whether the kernel has the calls to clone a mount and change it before it is attached; 0 or errno.
 int sandbox_probe_mounts(void);
 
