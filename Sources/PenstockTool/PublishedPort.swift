@@ -60,7 +60,10 @@ struct PublishedPort {
         let open = try ports.map { port in
             do throws(SocketError) {
                 let (listener, host) = try Socket.listen(host: "127.0.0.1", port: port.host)
-                return Self(host: host, inside: port.inside, listener: listener)
+                // Not in the place of a standard stream that this program was started without.
+                let moved = listener < 3 ? fcntl(listener, F_DUPFD_CLOEXEC, 3) : listener
+                if moved != listener { close(listener) }
+                return Self(host: host, inside: port.inside, listener: moved)
             } catch {
                 throw Failure("--publish \(port.text): \(error.detail)")
             }

@@ -58,10 +58,17 @@ enum SandboxCommand {
     ]
 
     private static func run(_ invocation: Invocation) async throws -> Int32 {
-        let walls = try SettingsFile.load(invocation).sandbox.linux
+        let walls = try walls(invocation)
         var run = try sandboxRun(invocation)
         let ports = try PublishedPort.open(try PublishedPort.grant(invocation, to: &run))
         return try await show(run, walls, ports: ports, control: SandboxControl()).status
+    }
+
+    /// Those of the settings that a person names. Not of a `penstock.yaml` that just lies there: who runs in
+    /// this folder may have written it.
+    static func walls(_ invocation: Invocation) throws -> LinuxSandbox.Settings {
+        guard SettingsFile.named(invocation) != nil else { return LinuxSandbox.Settings() }
+        return try SettingsFile.load(invocation).sandbox.linux
     }
 
     /// Runs it with this program's own streams, and passes on what comes to the ports; the status to exit

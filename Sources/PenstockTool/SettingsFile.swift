@@ -4,8 +4,13 @@ import YAML
 
 /// Finds and reads the settings of a command.
 enum SettingsFile {
+    /// The file that a person names; nil where the folder's own is taken.
+    static func named(_ invocation: Invocation) -> String? {
+        invocation.value("config") ?? environment("PENSTOCK_CONFIG")
+    }
+
     static func load(_ invocation: Invocation) throws(SettingsError) -> Settings {
-        let named = invocation.value("config") ?? environment("PENSTOCK_CONFIG")
+        let named = named(invocation)
         let path = named ?? "penstock.yaml"
         guard let text = Files.read(path) else {
             if named == nil, access(path, F_OK) != 0 { return try Settings(nil, context(path)) }

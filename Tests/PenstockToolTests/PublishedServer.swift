@@ -54,8 +54,10 @@ final class PublishedServer {
     }
 
     deinit {
+        // One in the background ends with its session's folder.
+        guard let front, front.isRunning else { return }
         kill(process, SIGKILL)
-        front?.waitUntilExit()
+        front.waitUntilExit()
     }
 
     private static func port(_ line: String) throws -> UInt16 {
