@@ -120,7 +120,6 @@ private struct Service {
             let place = problem.path + (problem.line.map { ":\($0)" } ?? "")
             logger.warning("Skill", metadata: ["path": place, LogKeys.reason: problem.message])
         }
-        if roles.contains(.worker) { await SandboxReport.tell(settings) }
         worker = roles.contains(.worker) ? try composition.worker(skills) : nil
         egress = roles.contains(.egress) ? composition.egress() : nil
         feed = ReplyFeed(log: composition.log, topicPrefix: settings.topicPrefix, time: composition.time)
@@ -167,6 +166,10 @@ private struct Service {
                 await withTaskGroup { group in
                     group.addTask { await tailReplies() }
                     group.addTask { await watch() }
+                    // Beside the rest: what waits need not wait for it.
+                    if worker != nil {
+                        group.addTask { await SandboxReport.tell(composition.settings) }
+                    }
                 }
             }
             await stop.wait()

@@ -149,11 +149,12 @@ struct MissingLayerTests {
         arguments: MissingLayer.all.filter(\.mayBeMissing)
     )
     func startUpLine(_ missing: MissingLayer) throws {
-        // Stops as soon as it says that it runs; SIGKILL only if it never does.
+        // Stops once it has said that it runs and what it found, or after a minute.
         let script = """
             coproc "$@" 2>log
             while read -r -t 60 line <&"${COPROC[0]}"; do [[ $line == *running* ]] && break; done
-            kill $COPROC_PID; wait $COPROC_PID; cat log
+            for ((i = 0; i < 600; i++)); do grep -q 'The sandbox ' log && break; sleep 0.1; done
+            sleep 0.2; kill $COPROC_PID; wait $COPROC_PID; cat log
             """
         func start(_ arguments: [String], _ wrapper: [String]) throws -> String {
             let command = wrapper + [Surroundings.program, "run", "--port", "0"] + arguments
