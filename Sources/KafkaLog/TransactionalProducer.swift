@@ -212,7 +212,8 @@ final class TransactionalProducer: Sendable {
                 // A record without a known place may still be on its way, and would arrive in the next
                 // transaction; or it has used up a sequence number that the broker never saw. A new producer
                 // has an epoch of its own, and the broker takes nothing more of the old one.
-                guard fates.hasFailed.load(ordering: .relaxed) else { return }
+                let hasFailed = fates.hasFailed.load(ordering: .relaxed)
+                guard hasFailed || KafkaError.kind(error.code) == .invalid else { return }
             } catch {
                 logger.warning(
                     "Transaction not aborted in order",
