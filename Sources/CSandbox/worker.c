@@ -111,15 +111,18 @@ static void leave(void *argument) {
     raw_exit(0);
 }
 
-int sandbox_probe_namespaces(uint32_t namespaces) {
+// What the child exits with, or why it could not be born.
+static int probe(long flags, void (*body)(void *)) {
     static _Thread_local char stack[4096] __attribute__((aligned(16)));
     int status;
-    long child = raw_vfork((long)namespaces, stack + sizeof stack, leave, NULL);
+    long child = raw_vfork(flags, stack + sizeof stack, body, NULL);
     if (child < 0) return (int)-child;
     // No exit signal: nobody else's wait for a child of its own can take it.
     while (waitpid((pid_t)child, &status, __WCLONE) < 0 && errno == EINTR) continue;
-    return 0;
+    return WEXITSTATUS(status);
 }
+
+int sandbox_probe_namespaces(uint32_t namespaces) { return probe((long)namespaces, leave); }
 
 static void enter_time(void *unused) {
     (void)unused;
@@ -127,14 +130,7 @@ static void enter_time(void *unused) {
     raw_exit((int)-raw_unshare(CLONE_NEWTIME));
 }
 
-int sandbox_probe_time(void) {
-    static _Thread_local char stack[4096] __attribute__((aligned(16)));
-    int status;
-    long child = raw_vfork(CLONE_NEWUSER, stack + sizeof stack, enter_time, NULL);
-    if (child < 0) return (int)-child;
-    while (waitpid((pid_t)child, &status, __WCLONE) < 0 && errno == EINTR) continue;
-    return WEXITSTATUS(status);
-}
+int sandbox_probe_time(void) { return probe(CLONE_NEWUSER, enter_time); }
 
 int sandbox_probe_mounts(void) {
     long opened = raw_open_tree(-1, "", 0);

@@ -40,6 +40,13 @@ package final class LinuxSandbox: ControllableSandbox {
 
         package init() {}
 
+        /// For a single run: those made ahead would be for nobody.
+        package var withNoneAhead: Self {
+            var settings = self
+            (settings.poolSize, settings.pythonPoolSize) = (0, 0)
+            return settings
+        }
+
         // Looked for once: on v2 that divides the group.
         private static let ownGroups = CgroupControl.find()
 

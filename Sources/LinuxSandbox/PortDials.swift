@@ -82,8 +82,8 @@ final class PortDials {
     /// The run is over.
     func end(run: UInt64) {
         for (id, dial) in dials where dial.run == run {
-            // The command may have taken it, answered and ended before we looked.
-            if ready(id) == nil, dials[id] == nil { continue }
+            // The command may have taken it, answered and ended before we looked; then this hands it over.
+            _ = ready(id)
             answer(id, .failure(SandboxError(.invalid, "the process has ended: nothing listens there")))
         }
     }

@@ -16,8 +16,6 @@ package struct SandboxFinding: Sendable, Hashable {
     package let meaning: String
     /// What mends it; nil when it is present.
     package let cure: String?
-    /// Not only a program that some skills want.
-    package var isLayer: Bool { !id.hasPrefix("sandbox.program-") }
 
     init(_ id: String, isPresent: Bool, isRequired: Bool = true, seen: String, meaning: String, cure: String)
     {
@@ -37,11 +35,22 @@ package enum SandboxDiagnosis {
         _ settings: LinuxSandbox.Settings = LinuxSandbox.Settings(),
         limits: SandboxLimits = .standard
     ) async -> [SandboxFinding] {
-        var findings = namespaces() + [time(settings), mounts(), seccomp(), landlock(settings)]
-        findings += [cgroups(settings), processors(settings, limits)]
-        findings += programs()
-        findings.append(await wholeRun(settings))
-        return findings
+        walls(settings, limits) + programs() + [await wholeRun(settings)]
+    }
+
+    /// The same without the programs that skills want.
+    package static func layers(
+        _ settings: LinuxSandbox.Settings,
+        limits: SandboxLimits
+    ) async -> [SandboxFinding] {
+        walls(settings, limits) + [await wholeRun(settings)]
+    }
+
+    private static func walls(_ settings: LinuxSandbox.Settings, _ limits: SandboxLimits)
+        -> [SandboxFinding]
+    {
+        namespaces() + [time(settings), mounts(), seccomp(), landlock(settings)]
+            + [cgroups(settings), processors(settings, limits)]
     }
 
     private static func namespaces() -> [SandboxFinding] {
@@ -176,10 +185,9 @@ package enum SandboxDiagnosis {
     private static func wholeRun(_ settings: LinuxSandbox.Settings) async -> SandboxFinding {
         var seen: String
         var isPresent = false
-        var settings = settings
-        (settings.poolSize, settings.pythonPoolSize) = (0, 0)
         do throws(SandboxError) {
-            let outcome = try await LinuxSandbox(settings).run(SandboxRun(command: ["true"])) { _, _ in }
+            let sandbox = try LinuxSandbox(settings.withNoneAhead)
+            let outcome = try await sandbox.run(SandboxRun(command: ["true"])) { _, _ in }
             isPresent = outcome.succeeded
             seen = isPresent ? "a command ran" : "the command `true` ended with \(outcome.ending)"
         } catch {

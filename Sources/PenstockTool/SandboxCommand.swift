@@ -58,7 +58,7 @@ enum SandboxCommand {
     ]
 
     private static func run(_ invocation: Invocation) async throws -> Int32 {
-        let walls = try walls(invocation)
+        let walls = try walls(invocation, try SettingsFile.load(invocation))
         var run = try sandboxRun(invocation)
         let ports = try PublishedPort.open(try PublishedPort.grant(invocation, to: &run))
         return try await show(run, walls, ports: ports, control: SandboxControl()).status
@@ -66,9 +66,11 @@ enum SandboxCommand {
 
     /// Those of the settings that a person names. Not of a `penstock.yaml` that just lies there: who runs in
     /// this folder may have written it.
-    static func walls(_ invocation: Invocation) throws -> LinuxSandbox.Settings {
-        guard SettingsFile.named(invocation) != nil else { return LinuxSandbox.Settings() }
-        return try SettingsFile.load(invocation).sandbox.linux
+    static func walls(
+        _ invocation: Invocation,
+        _ settings: @autoclosure () throws -> Settings
+    ) rethrows -> LinuxSandbox.Settings {
+        SettingsFile.named(invocation) == nil ? LinuxSandbox.Settings() : try settings().sandbox.linux
     }
 
     /// Runs it with this program's own streams, and passes on what comes to the ports; the status to exit
@@ -79,9 +81,6 @@ enum SandboxCommand {
         ports: [PublishedPort],
         control: SandboxControl
     ) async throws -> (status: Int32, ending: String) {
-        var walls = walls
-        // Made ahead they would be for nobody.
-        (walls.poolSize, walls.pythonPoolSize) = (0, 0)
         let listeners = ports.map { (descriptor: $0.listener, port: $0.inside) }
         let published =
             listeners.isEmpty
@@ -94,9 +93,11 @@ enum SandboxCommand {
         let result: Result<SandboxOutcome, SandboxError>
         do throws(SandboxError) {
             result = .success(
-                try await LinuxSandbox(walls).run(run, standardInput: PipedInput.start(), control: control) {
-                    queue.yield(($0, $1))
-                }
+                try await LinuxSandbox(walls.withNoneAhead).run(
+                    run,
+                    standardInput: PipedInput.start(),
+                    control: control
+                ) { queue.yield(($0, $1)) }
             )
         } catch {
             result = .failure(error)

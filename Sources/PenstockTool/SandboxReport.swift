@@ -8,10 +8,10 @@ enum SandboxReport {
 
     /// Takes some tens of milliseconds, of which a command in a sandbox takes most.
     static func tell(_ settings: Settings) async {
-        let layers = await SandboxDiagnosis.examine(
+        let layers = await SandboxDiagnosis.layers(
             settings.sandbox.linux,
             limits: settings.agent.skillLimits
-        ).filter(\.isLayer)
+        )
         let missing = layers.filter { !$0.isPresent }
         guard !missing.isEmpty else {
             return logger.info("The sandbox is whole", metadata: ["layers": "\(layers.count)"])

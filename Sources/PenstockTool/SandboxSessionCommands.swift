@@ -102,7 +102,7 @@ enum SandboxSessionCommands {
 
     private static func exec(_ invocation: Invocation) async throws -> Int32 {
         let (session, settings) = try session(invocation)
-        let walls = try SandboxCommand.walls(invocation)
+        let walls = SandboxCommand.walls(invocation, settings)
         var run = try SandboxCommand.sandboxRun(invocation)
         let asked = try PublishedPort.grant(invocation, to: &run)
         try session.make(data: settings.data)

@@ -95,7 +95,7 @@ struct MissingLayer: Sendable, CustomTestStringConvertible {
 }
 
 @Suite("Where a layer is missing")
-struct MissingLayerTests {
+final class MissingLayerTests {
     /// Settings that allow it, in a folder of the test's own.
     private let folder: URL
 
@@ -104,6 +104,11 @@ struct MissingLayerTests {
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         let settings = "data: \(folder.path)/data\nsandbox: { missing_layers: allow }\n"
         try settings.write(to: folder.appending(path: "allow.yaml"), atomically: false, encoding: .utf8)
+    }
+
+    deinit {
+        // What stays behind is in the folder for temporary files.
+        try? FileManager.default.removeItem(at: folder)
     }
 
     private func without(_ missing: MissingLayer, as builder: [String]) -> [String] {

@@ -91,11 +91,16 @@ struct SandboxPublishTests {
         #expect(server.wait() == 7)
     }
 
+    /// Listens once there is a file `go`.
+    private func lateServer(_ ground: SessionGround) throws -> PublishedServer {
+        let command = ["bash", "-c", "until test -e go; do sleep 0.05; done; exec python3 -c \"$0\""]
+        return try PublishedServer(.background, ground, command + [PublishedServer.backwards])
+    }
+
     @Test("a connection waits for the command to listen")
     func waits() throws {
         let ground = try SessionGround()
-        let command = ["bash", "-c", "until test -e go; do sleep 0.05; done; exec python3 -c \"$0\""]
-        let server = try PublishedServer(.background, ground, command + [PublishedServer.backwards])
+        let server = try lateServer(ground)
 
         let said = try server.ask(
             """
@@ -118,8 +123,7 @@ struct SandboxPublishTests {
     @Test("a connection that nothing answers is aborted, and the next is served")
     func aborts() throws {
         let ground = try SessionGround()
-        let command = ["bash", "-c", "until test -e go; do sleep 0.05; done; exec python3 -c \"$0\""]
-        let server = try PublishedServer(.background, ground, command + [PublishedServer.backwards])
+        let server = try lateServer(ground)
 
         let said = try server.ask(
             """
