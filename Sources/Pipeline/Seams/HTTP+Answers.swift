@@ -9,8 +9,10 @@ extension HTTPRequest {
     /// The body's media type in lower case, without parameters.
     package var mediaType: String? {
         guard let field = fields["Content-Type"] else { return nil }
-        let type = field.prefix { $0 != ";" }.lowercased()
-        return String(type.drop { $0 == " " }.reversed().drop { $0 == " " }.reversed())
+        let space = UInt8(ascii: " ")
+        var type = field.utf8.prefix { $0 != UInt8(ascii: ";") }.drop { $0 == space }
+        while type.last == space { type.removeLast() }
+        return Substring(type).lowercased()
     }
 }
 
