@@ -124,10 +124,14 @@ actor ChaosPlaces {
             } catch {
                 result = .failure(error)
             }
-            try await world.close()
-            let value = try result.get()
-            if !isClean(value) { generations[place] += 1 }
-            return value
+            let isClean =
+                switch result {
+                case .success(let value): isClean(value)
+                case .failure: false
+                }
+            try await world.close(isClean: isClean)
+            if !isClean { generations[place] += 1 }
+            return try result.get()
         } catch {
             generations[place] += 1
             throw error

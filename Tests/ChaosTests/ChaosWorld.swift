@@ -1,5 +1,6 @@
 import Adapters
 import Foundation
+import KafkaTesting
 import Pipeline
 import Topics
 
@@ -69,8 +70,9 @@ final class ChaosWorld: @unchecked Sendable {
         }
     }
 
-    /// Ends the processes and removes the folder.
-    func close() async throws {
+    /// Ends the processes and removes the folder; after a failure it is kept, where that is wanted: with what
+    /// the workers said.
+    func close(isClean: Bool) async throws {
         try await ChaosWait.blocking { [self] in
             for process in lock.withLock({ processes }) {
                 process.signal(SIGCONT)
@@ -79,7 +81,13 @@ final class ChaosWorld: @unchecked Sendable {
         }
         await log.close()
         if lockProbe >= 0 { Glibc.close(lockProbe) }
-        try FileManager.default.removeItem(atPath: folder)
+        guard !isClean, let kept = OwnBrokers.keepFolder else {
+            return try FileManager.default.removeItem(atPath: folder)
+        }
+        try FileManager.default.createDirectory(atPath: kept, withIntermediateDirectories: true)
+        let place = "\(kept)/\(prefix)world"
+        try FileManager.default.moveItem(atPath: folder, toPath: place)
+        print("chaos: kept in \(place)")
     }
 
     private static let skill = """

@@ -13,7 +13,7 @@
             // Less than a minute's worth; a group on Kafka takes seconds to settle.
             let turns = ChaosRun.turnsWanted ?? (engine.isKafka ? 600 : 1_600)
             let actionsMin = max(engine.isKafka ? 24 : 120, turns / 25)
-            try await ChaosPlaces.busy.run(engine, isFresh: true) { world in
+            _ = try await ChaosPlaces.busy.run(engine, isFresh: true, isClean: \.self) { world in
                 let run = ChaosRun(ChaosRun.Plan(turns: turns, seed: seed, actionsMin: actionsMin), in: world)
                 let start = ContinuousClock.now
                 do {
@@ -38,6 +38,7 @@
                 )
                 #expect(check.turnCount == run.load.eventCount, "SEED=\(seed)")
                 #expect(counts.kills >= 3, "SEED=\(seed): too quiet")
+                return check.problems.isEmpty && counts.crashes.isEmpty
             }
         }
     }

@@ -11,6 +11,11 @@ package final class OwnBrokers: Sendable {
         return home
     }()
 
+    /// `CHAOS_KEEP=…`: a folder for what is left of a failed run.
+    package static let keepFolder = ProcessInfo.processInfo.environment["CHAOS_KEEP"].flatMap {
+        $0.isEmpty ? nil : $0
+    }
+
     package struct Failure: Error {
         package let detail: String
     }
@@ -43,11 +48,25 @@ package final class OwnBrokers: Sendable {
             })
         else { throw Failure(detail: "no free ports") }
         self.port = port
+        // One of chance may begin with "-", which Kafka's own tool takes for an option.
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        let bytes = (0..<16).map { $0 == 0 ? UInt8(0) : UInt8.random(in: 0...255) }
+        let id = Data(bytes).base64EncodedString().prefix(22)
+            .replacing("+", with: "-").replacing("/", with: "_")
+        try Data(id.utf8).write(to: URL(fileURLWithPath: "\(folder)/cluster.id"))
     }
 
-    package func end() {
+    /// After a failure what they held and logged is kept, where that is wanted.
+    package func end(isClean: Bool = true) {
         // What stays behind is in the temporary folder.
         try? run("stop", [folder, "--kill"])
+        if !isClean, let kept = Self.keepFolder {
+            let place = "\(kept)/\(URL(fileURLWithPath: folder).lastPathComponent)"
+            // Then it stays where it is.
+            try? FileManager.default.createDirectory(atPath: kept, withIntermediateDirectories: true)
+            try? FileManager.default.moveItem(atPath: folder, toPath: place)
+            return print("brokers: kept in \(place), or in \(folder)")
+        }
         try? FileManager.default.removeItem(atPath: folder)
         try? FileManager.default.removeItem(atPath: "\(folder).log")
     }
