@@ -63,7 +63,7 @@ enum TopicShape {
                 )
             }
         }
-        return try found(topics, by: admin)
+        return try found(topics, by: admin, within: missing.isEmpty ? .zero : patience)
     }
 
     private static func new(_ topic: Topic, stamp: Int64) -> KafkaAdmin.NewTopic {
@@ -72,11 +72,14 @@ enum TopicShape {
         return KafkaAdmin.NewTopic(name: topic.name, partitions: topic.partitions, settings: settings)
     }
 
+    /// For topics that were just created: not every broker knows of them yet.
+    private static let patience: Duration = .seconds(60)
+
     /// Created topics have leaders a little later: of a busy broker's, some ten seconds.
     static func ready(_ names: [String], by admin: KafkaAdmin) throws(EventLogError)
         -> [String: KafkaAdmin.TopicState]
     {
-        let end = ContinuousClock.now + .seconds(60)
+        let end = ContinuousClock.now + patience
         while true {
             let states = try admin.states(of: names)
             let areReady = names.allSatisfy { name in
@@ -90,8 +93,28 @@ enum TopicShape {
         }
     }
 
-    private static func found(_ topics: [Topic], by admin: KafkaAdmin) throws(EventLogError) -> Found {
-        let settings = try admin.settings(of: topics.map(\.name))
+    private static func settings(
+        of names: [String],
+        by admin: KafkaAdmin,
+        within patience: Duration
+    ) throws(EventLogError) -> [String: [String: String]] {
+        let end = ContinuousClock.now + patience
+        while true {
+            do throws(EventLogError) {
+                return try admin.settings(of: names)
+            } catch {
+                guard error.kind == .unavailable, .now < end else { throw error }
+                usleep(100_000)
+            }
+        }
+    }
+
+    private static func found(
+        _ topics: [Topic],
+        by admin: KafkaAdmin,
+        within patience: Duration
+    ) throws(EventLogError) -> Found {
+        let settings = try settings(of: topics.map(\.name), by: admin, within: patience)
         var found = Found()
         for topic in topics {
             found.partitions[topic.name] = topic.partitions
