@@ -115,9 +115,11 @@ enum KafkaProperties {
             // What is above the last record (transaction markers) counts as done too.
             "enable.partition.eof": "true",
             "partition.assignment.strategy": "cooperative-sticky",
-            // How long a static member may stay away; how soon a dead dynamic one is noticed.
-            "session.timeout.ms": instance == nil ? "10000" : "30000",
-            "heartbeat.interval.ms": instance == nil ? "2000" : "3000",
+            // How long a static member may stay away; how soon a dead dynamic one is noticed, for which
+            // brokers take no less as they come (`group.min.session.timeout.ms`).
+            "session.timeout.ms": instance == nil ? "6000" : "30000",
+            // A round of the group begins when all have learnt of it, and each moved partition waits for one.
+            "heartbeat.interval.ms": "1000",
             // Also how long a rebalance waits for a member; turns never hold up the poll.
             "max.poll.interval.ms": instance == nil ? "20000" : "60000",
             "queued.max.messages.kbytes": "8192",
