@@ -7,6 +7,9 @@ final class JobThread<Job: Sendable>: Sendable {
     private struct State {
         var jobs: [Job] = []
         var isStopping = false
+        /// Of those who wait for a job, by a number of their own.
+        var waiting: [Int: @Sendable (EventLogError) -> Void] = [:]
+        var lastNumber = 0
     }
 
     private let state = Mutex(State())
@@ -47,32 +50,58 @@ final class JobThread<Job: Sendable>: Sendable {
         return isTaken
     }
 
-    /// Returns when the thread has ended, or after so long: false then, and the thread ends by itself later.
+    /// Returns when the thread has ended, or after so long: false then. The thread ends by itself later,
+    /// without the jobs that it has not begun; who waits for one, or for the one that does not come back, is
+    /// told so now.
     func stop(within limit: Duration) async -> Bool {
         state.withLock { $0.isStopping = true }
         bell.signal()
-        return await over.wait(within: limit)
+        if await over.wait(within: limit) { return true }
+        let waiting = state.withLock { state in
+            defer { (state.jobs, state.waiting) = ([], [:]) }
+            return state.waiting.values
+        }
+        for fail in waiting { fail(EventLogError(.closed, "librdkafka does not come back")) }
+        return false
     }
 }
 
 extension JobThread where Job == @Sendable () -> Void {
-    /// Runs the body on the thread.
+    /// Runs the body on the thread. When the thread was stopped and the body did not come back in time, it
+    /// may still take effect after this has thrown.
     func run<Value: Sendable>(
         _ body: @escaping @Sendable () throws(EventLogError) -> Value
     ) async throws(EventLogError) -> Value {
         let result = await withCheckedContinuation {
             (continuation: CheckedContinuation<Result<Value, EventLogError>, Never>) in
-            let isTaken = submit {
+            let number = wait { continuation.resume(returning: .failure($0)) }
+            let isTaken = submit { [self] in
+                let result: Result<Value, EventLogError>
                 do throws(EventLogError) {
-                    continuation.resume(returning: .success(try body()))
+                    result = .success(try body())
                 } catch {
-                    continuation.resume(returning: .failure(error))
+                    result = .failure(error)
                 }
+                if endWait(number) { continuation.resume(returning: result) }
             }
-            if !isTaken {
-                continuation.resume(returning: .failure(EventLogError(.closed, "the log was closed")))
+            if !isTaken, endWait(number) {
+                let error = EventLogError(.closed, "the log was closed")
+                continuation.resume(returning: .failure(error))
             }
         }
         return try result.get()
+    }
+
+    private func wait(_ fail: @escaping @Sendable (EventLogError) -> Void) -> Int {
+        state.withLock { state in
+            state.lastNumber += 1
+            state.waiting[state.lastNumber] = fail
+            return state.lastNumber
+        }
+    }
+
+    /// False when it was failed before.
+    private func endWait(_ number: Int) -> Bool {
+        state.withLock { $0.waiting.removeValue(forKey: number) != nil }
     }
 }

@@ -2,7 +2,6 @@ import Telemetry
 
 struct TransactionMetrics: Sendable {
     let committed: Counter
-    let recreated: Counter
     private let labels: [String: String]
 
     init(_ id: String) {
@@ -12,18 +11,13 @@ struct TransactionMetrics: Sendable {
             help: "Transactions committed.",
             labels: labels
         )
-        recreated = Counter(
-            "penstock_kafka_producers_recreated_total",
-            help: "Producers made anew after an error that leaves no other way.",
-            labels: labels
-        )
     }
 
     /// `error`: librdkafka's short name for it.
     func aborted(by error: String) {
         Counter(
             "penstock_kafka_aborts_total",
-            help: "Transactions given up, by the error.",
+            help: "Transactions given up, by the error; the producer is made anew after each.",
             labels: labels.merging(["error": error]) { $1 }
         ).increment()
     }

@@ -3,8 +3,8 @@ import Pipeline
 import Synchronization
 import Telemetry
 
-/// A producer that only writes in transactions, and is made anew when nothing else helps. For one thread,
-/// which may block for the transaction's time-out.
+/// A producer that only writes in transactions, and is made anew after one that failed. For one thread, which
+/// may block for the transaction's time-out.
 final class TransactionalProducer: Sendable {
     struct Failure: Error {
         let error: EventLogError
@@ -23,30 +23,23 @@ final class TransactionalProducer: Sendable {
         var mark: DeliveryMark?
     }
 
-    /// What has become of a transaction's records, as librdkafka tells it.
-    private final class Fates: Sendable {
-        /// One was told as stored, but not where: see `DeliveryMark`.
-        let hasUnplaced = Atomic(false)
-        /// One was not stored, or it is not known whether it was: also those that an abort throws away.
-        let hasFailed = Atomic(false)
-
-        func begin() {
-            hasUnplaced.store(false, ordering: .relaxed)
-            hasFailed.store(false, ordering: .relaxed)
-        }
+    /// Whether a record was told as stored, but not where: see `DeliveryMark`.
+    private final class Unplaced: Sendable {
+        let isSeen = Atomic(false)
 
         func note(_ message: UnsafePointer<rd_kafka_message_t>) {
-            if message.pointee.err != RD_KAFKA_RESP_ERR_NO_ERROR {
-                hasFailed.store(true, ordering: .relaxed)
-            } else if message.pointee.offset < 0 {
-                hasUnplaced.store(true, ordering: .relaxed)
+            guard message.pointee.err == RD_KAFKA_RESP_ERR_NO_ERROR, message.pointee.offset < 0 else {
+                return
             }
+            isSeen.store(true, ordering: .relaxed)
         }
     }
 
     private static let initMilliseconds: Int32 = 10_000
-    /// Without one `send_offsets_to_transaction` waits for a dead coordinator for ever.
-    private static let offsetsMilliseconds: Int32 = 5_000
+    /// Without one a call waits for a coordinator that is gone for as long as that is so.
+    private static let callMilliseconds: Int32 = 5_000
+    /// Less: when this does not work, the next producer ends the transaction, or its time-out does.
+    private static let abortMilliseconds: Int32 = 3_000
     /// What has not worked by then works with a new producer only.
     private static let retryFor: Duration = .seconds(10)
     private static let fullQueueMax = 200
@@ -56,7 +49,7 @@ final class TransactionalProducer: Sendable {
     /// Whether records carry marks.
     private let reports: Bool
     private let handle = Mutex<KafkaHandle?>(nil)
-    private let fates = Fates()
+    private let unplaced = Unplaced()
     private let faults: FaultPoints
     private let metrics: TransactionMetrics
     private let logger = Logger(label: "log.transactions")
@@ -73,8 +66,8 @@ final class TransactionalProducer: Sendable {
     @discardableResult
     func ready() throws(EventLogError) -> KafkaHandle {
         if let handle = handle.withLock({ $0 }) { return handle }
-        let callbacks = KafkaHandle.Callbacks(delivery: { [fates, reports] message in
-            fates.note(message)
+        let callbacks = KafkaHandle.Callbacks(delivery: { [unplaced, reports] message in
+            unplaced.note(message)
             if reports { DeliveryMark.delivered(message) }
         })
         let fresh = try KafkaHandle(.transactions(id), settings, callbacks)
@@ -119,7 +112,7 @@ final class TransactionalProducer: Sendable {
             throw Failure(error: error, isOutcomeUnknown: false)
         }
         do throws(TransactionError) {
-            fates.begin()
+            unplaced.isSeen.store(false, ordering: .relaxed)
             try check(rd_kafka_begin_transaction(handle.pointer), "begin_transaction")
             faults.strike(.beginAfter)
             faults.strike(.produceBefore)
@@ -135,7 +128,9 @@ final class TransactionalProducer: Sendable {
             throw Failure(error: error.eventLogError, isOutcomeUnknown: false)
         }
         do throws(TransactionError) {
-            try persist("commit_transaction") { rd_kafka_commit_transaction(handle.pointer, -1) }
+            try persist("commit_transaction") {
+                rd_kafka_commit_transaction(handle.pointer, Self.callMilliseconds)
+            }
         } catch {
             recover(handle, from: error)
             throw Failure(error: error.eventLogError, isOutcomeUnknown: true)
@@ -172,7 +167,7 @@ final class TransactionalProducer: Sendable {
     /// take a record for stored that is not. With those that failed the commit fails.
     private func confirm(_ handle: KafkaHandle) throws(TransactionError) {
         rd_kafka_flush(handle.pointer, -1)
-        guard fates.hasUnplaced.load(ordering: .relaxed) else { return }
+        guard unplaced.isSeen.load(ordering: .relaxed) else { return }
         throw TransactionError(
             RD_KAFKA_RESP_ERR__INCONSISTENT,
             "a record was told as stored, but not where, in a transaction of \(id)",
@@ -191,11 +186,15 @@ final class TransactionalProducer: Sendable {
                 handle.pointer,
                 list.pointer,
                 offsets.fence.pointer,
-                Self.offsetsMilliseconds
+                Self.callMilliseconds
             )
         }
     }
 
+    /// The producer is made anew in any case: what is left of a transaction that was given up must not reach
+    /// the next one. That may be a record still on its way, a sequence number that no broker saw, or the
+    /// transaction's end, told once more to a partition whose leader died. A new producer has an epoch of its
+    /// own, and brokers take nothing more of the old one.
     private func recover(_ handle: KafkaHandle, from error: TransactionError) {
         metrics.aborted(by: KafkaError.name(error.code))
         logger.info(
@@ -205,23 +204,22 @@ final class TransactionalProducer: Sendable {
                 "remedy": error.remedy.rawValue,
             ]
         )
-        if error.remedy != .recreate {
-            do throws(TransactionError) {
-                try persist("abort_transaction") { rd_kafka_abort_transaction(handle.pointer, -1) }
-                rd_kafka_poll(handle.pointer, 0)
-                // A record without a known place may still be on its way, and would arrive in the next
-                // transaction; or it has used up a sequence number that the broker never saw. A new producer
-                // has an epoch of its own, and the broker takes nothing more of the old one.
-                let hasFailed = fates.hasFailed.load(ordering: .relaxed)
-                guard hasFailed || KafkaError.kind(error.code) == .invalid else { return }
-            } catch {
-                logger.warning(
-                    "Transaction not aborted in order",
-                    metadata: ["transactions": id, LogKeys.error: error.eventLogError.detail]
-                )
-            }
-        }
-        metrics.recreated.increment()
+        if error.remedy != .recreate { abort(handle) }
         destroy()
+    }
+
+    /// Readers wait behind an open transaction, and it may be a while until there is another one.
+    private func abort(_ handle: KafkaHandle) {
+        do throws(TransactionError) {
+            try check(
+                rd_kafka_abort_transaction(handle.pointer, Self.abortMilliseconds),
+                "abort_transaction"
+            )
+        } catch {
+            logger.warning(
+                "Transaction not aborted in order",
+                metadata: ["transactions": id, LogKeys.error: error.eventLogError.detail]
+            )
+        }
     }
 }

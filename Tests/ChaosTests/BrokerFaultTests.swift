@@ -25,10 +25,11 @@
         func brokers() async throws {
             let seed = Chance.seed
             let brokers = try OwnBrokers(try #require(OwnBrokers.home), count: 3)
-            defer { brokers.end() }
+            var isClean = false
+            defer { brokers.end(isClean: isClean) }
             try await ChaosWait.blocking { try brokers.start() }
             let engine = ChaosEngine.kafka(bootstrap: brokers.bootstrap, .static)
-            try await ChaosPlaces.busy.run(engine, isFresh: true) { world in
+            isClean = try await ChaosPlaces.busy.run(engine, isFresh: true, isClean: \.self) { world in
                 let load = ChaosLoad(
                     ids: (0..<24).map { "broker\($0)" },
                     events: Self.rounds * Self.eventsPerRound / 24,
@@ -48,6 +49,27 @@
 
                 #expect(check.problems.isEmpty, "SEED=\(seed)\n\(check.summary)")
                 #expect(check.turnCount == load.eventCount, "SEED=\(seed)")
+                return check.problems.isEmpty
+            }
+        }
+
+        @Test(
+            "a worker stops in the midst of a commit though its broker is gone for good",
+            arguments: ["commit.before", "begin.after"]
+        )
+        func goneForGood(point: String) async throws {
+            let brokers = try OwnBrokers(try #require(OwnBrokers.home))
+            defer { brokers.end() }
+            try await ChaosWait.blocking { try brokers.start() }
+            let engine = ChaosEngine.kafka(bootstrap: brokers.bootstrap, .static)
+            try await ChaosPlaces.busy.run(engine, isFresh: true) { world in
+                let load = ChaosLoad(ids: ["gone"], events: 1, countingEvery: 0)
+                let worker = try world.worker(ChaosWorld.Faults(fault: "\(point):1:hold"))
+                try await world.feed(load.interleaved)
+                try await world.wait(for: worker, at: point)
+                try await ChaosWait.blocking { try brokers.kill() }
+                world.release(worker, from: point)
+                try await world.stop(worker)
             }
         }
 

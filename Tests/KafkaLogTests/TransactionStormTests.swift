@@ -1,0 +1,238 @@
+import CRDKafka
+import Foundation
+import KafkaTesting
+import Pipeline
+import PipelineTesting
+import Synchronization
+import Testing
+import Topics
+
+@testable import KafkaLog
+
+/// Many producers write small transactions without a pause while brokers stop and are killed: many are under
+/// way whenever one goes.
+@Suite("Kafka: transactions while brokers go", .enabled(if: OwnBrokers.home != nil))
+struct TransactionStormTests {
+    /// `CHAOS_TURNS=…` for a long run (`ops/do chaos`), as with workers.
+    private static let rounds = max(
+        3,
+        (ProcessInfo.processInfo.environment["CHAOS_TURNS"].flatMap(Int.init) ?? 0) / 500
+    )
+
+    @Test("each is whole or not there, as its producer was told, and there once")
+    func storm() async throws {
+        let seed =
+            ProcessInfo.processInfo.environment["SEED"].flatMap(UInt64.init) ?? .random(in: 1...999_999_999)
+        let brokers = try OwnBrokers(try #require(OwnBrokers.home), count: 3)
+        var isClean = false
+        defer { brokers.end(isClean: isClean) }
+        try await Threads.run { try brokers.start() }
+        let storm = try Storm(brokers.bootstrap)
+        try await storm.prepare()
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for number in 0..<Storm.producers {
+                group.addTask { await Threads.run { storm.write(number) } }
+            }
+            defer { storm.end() }
+            try await strike(brokers, seed: seed)
+            storm.end()
+            try await group.waitForAll()
+        }
+        let tally = try await storm.tally()
+        print("transactions in a storm: SEED=\(seed), \(Self.rounds) rounds, \(tally)")
+
+        #expect(tally.problems.isEmpty, "SEED=\(seed)\n\(tally.problems.prefix(20).joined(separator: "\n"))")
+        #expect(tally.committed > Storm.producers * Self.rounds && tally.failed > 0, "too quiet")
+        isClean = tally.problems.isEmpty
+        await storm.close()
+    }
+
+    private func strike(_ brokers: OwnBrokers, seed: UInt64) async throws {
+        var chance = SplitMix(seed: seed)
+        for round in 0..<Self.rounds {
+            let number = Int.random(in: 0..<brokers.count, using: &chance)
+            let calm = Int.random(in: 500...2_500, using: &chance)
+            let away = Int.random(in: 0...7_000, using: &chance)
+            try await Task.sleep(for: .milliseconds(calm))
+            try await Threads.run {
+                switch round % 3 {
+                case 0: try brokers.stop(number)
+                case 1: try brokers.kill(number)
+                default:
+                    try brokers.kill(number)
+                    try brokers.kill((number + 1) % brokers.count)
+                }
+            }
+            try await Task.sleep(for: .milliseconds(away))
+            try await Threads.run { try brokers.start() }
+        }
+    }
+}
+
+/// Producers that note what they are told, and the brokers' word on it.
+private final class Storm: Sendable {
+    struct Tally: CustomStringConvertible {
+        var committed = 0
+        var failed = 0
+        var unknown = 0
+        var problems: [String] = []
+
+        var description: String {
+            "\(committed) committed, \(failed) failed, \(unknown) in doubt, \(problems.count) problems"
+        }
+    }
+
+    private enum Outcome: Sendable { case committed, failed, unknown }
+
+    private struct Transaction: Hashable, Sendable {
+        let producer: Int
+        let number: Int
+        /// Records to each topic: often several batches to one partition.
+        var size: Int { 1 + number * 7 % 32 }
+    }
+
+    private struct Found {
+        var indexes: Set<Int> = []
+        var doubled = 0
+    }
+
+    static let producers = 24
+    private static let group = "storm"
+    private static let topics = ["left", "right"]
+    /// As in the chaos suite: what hangs is given up soon.
+    private static let properties = [
+        "transaction.timeout.ms": "5000", "message.timeout.ms": "4000", "socket.timeout.ms": "4000",
+    ]
+
+    private let settings: KafkaSettings
+    private let log: KafkaLog
+    private let outcomes = Mutex<[Transaction: Outcome]>([:])
+    private let isOver = Atomic(false)
+
+    init(_ bootstrap: String) throws {
+        settings = KafkaSettings(bootstrap: bootstrap, instance: "storm", properties: Self.properties)
+        log = try KafkaLog(settings, chance: .system)
+    }
+
+    func prepare() async throws {
+        try await log.prepare(Self.topics.map { KafkaBroker.topic($0, partitions: 8) })
+        try await log.prepare([KafkaBroker.topic("in", partitions: Int32(Self.producers))])
+    }
+
+    func end() { isOver.store(true, ordering: .relaxed) }
+
+    func close() async { await log.close() }
+
+    /// Until the end, and then once more, so that nothing of it is left open. For a thread of its own.
+    func write(_ number: Int) {
+        let producer = TransactionalProducer("storm-\(number)", settings, reports: false)
+        var transaction = 0
+        var isLast = false
+        while true {
+            isLast = isOver.load(ordering: .relaxed)
+            transaction += 1
+            let outcome = commit(Transaction(producer: number, number: transaction), by: producer)
+            if isLast, outcome == .committed { break }
+            if outcome != .committed { usleep(50_000) }
+        }
+        producer.destroy()
+    }
+
+    private func commit(_ transaction: Transaction, by producer: TransactionalProducer) -> Outcome {
+        let entries = Self.topics.flatMap { topic in
+            (0..<transaction.size).map { index in
+                let text = "\(transaction.producer) \(transaction.number) \(index)"
+                let record = NewRecord(topic: topic, key: "\(topic) \(text)", value: Array(text.utf8))
+                return TransactionalProducer.Entry(record: record)
+            }
+        }
+        var outcome = Outcome.committed
+        do throws(TransactionalProducer.Failure) {
+            guard let fence = GroupMetadata.open(Self.group) else { preconditionFailure("no metadata") }
+            let place = TopicPartition("in", Int32(transaction.producer))
+            let progress = Progress(low: Int64(transaction.number))
+            try producer.commit(
+                entries,
+                TransactionalProducer.Offsets(entries: [(place, progress)], fence: fence)
+            )
+        } catch {
+            outcome = error.isOutcomeUnknown ? .unknown : .failed
+        }
+        outcomes.withLock { $0[transaction] = outcome }
+        return outcome
+    }
+
+    func tally() async throws -> Tally {
+        let outcomes = outcomes.withLock { $0 }
+        var tally = Tally()
+        var found: [[Transaction: Found]] = []
+        for topic in Self.topics { found.append(try await records(in: topic)) }
+        for (transaction, outcome) in outcomes {
+            let mine = found.map { $0[transaction] ?? Found() }
+            let counts = mine.map(\.indexes.count)
+            let isThere = counts.allSatisfy { $0 == transaction.size }
+            let isAbsent = counts.allSatisfy { $0 == 0 }
+            let isRight: Bool
+            switch outcome {
+            case .committed:
+                tally.committed += 1
+                isRight = isThere
+            case .failed:
+                tally.failed += 1
+                isRight = isAbsent
+            case .unknown:
+                tally.unknown += 1
+                isRight = isThere || isAbsent
+            }
+            guard !isRight || mine.contains(where: { $0.doubled > 0 }) else { continue }
+            tally.problems.append(
+                "\(transaction) was told as \(outcome): there are \(counts) of \(transaction.size) records, "
+                    + "and \(mine.map(\.doubled)) twice"
+            )
+        }
+        for (producer, offset) in try await offsets().enumerated() {
+            let newest = found[0].keys.filter { $0.producer == producer }.map(\.number).max() ?? 0
+            if offset != Int64(newest) {
+                tally.problems.append("\(producer) has \(newest) transactions, and \(offset) as its offset")
+            }
+        }
+        return tally
+    }
+
+    private func records(in topic: String) async throws -> [Transaction: Found] {
+        var found: [Transaction: Found] = [:]
+        for (partition, bounds) in try await log.bounds(of: topic).enumerated() {
+            let place = TopicPartition(topic, Int32(partition))
+            let end = ContinuousClock.now + .seconds(60)
+            var offset: Int64 = 0
+            while offset < bounds.next, .now < end {
+                let page = try await log.read(
+                    place,
+                    from: offset,
+                    recordsMax: 1_000,
+                    wait: .milliseconds(500)
+                )
+                for record in page.records {
+                    let numbers = String(decoding: record.value, as: UTF8.self).split(separator: " ")
+                        .compactMap { Int($0) }
+                    let transaction = Transaction(producer: numbers[0], number: numbers[1])
+                    let isNew = found[transaction, default: Found()].indexes.insert(numbers[2]).inserted
+                    if !isNew { found[transaction]?.doubled += 1 }
+                }
+                offset = page.next
+            }
+            try #require(offset >= bounds.next, "\(place)@\(offset) can not be read")
+        }
+        return found
+    }
+
+    private func offsets() async throws -> [Int64] {
+        try await Threads.run { [settings] in
+            let handle = try KafkaHandle(.member(group: Self.group, instance: nil), settings, .init())
+            defer { handle.destroy(isClosing: false) }
+            let places = (0..<Self.producers).map { TopicPartition("in", Int32($0)) }
+            let committed = try MemberLoop.committed(places, by: handle, group: Self.group)
+            return places.map { (committed[$0] ?? nil)?.low ?? -1 }
+        }
+    }
+}
