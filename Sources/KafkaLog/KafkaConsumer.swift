@@ -24,11 +24,25 @@ final class KafkaConsumer: LogConsumer {
         var commitTook = Duration.zero
         /// The first of the failed commits since one succeeded.
         var failingSince: ContinuousClock.Instant?
+        /// When a broker last went or did not answer in time.
+        var missedBrokerAt: ContinuousClock.Instant?
         var hasLeft = false
         /// The thread is to end.
         var isLeaving = false
         var isCommitStuck = false
+
+        /// Who is shut out after a broker was missing may have shut itself out (`Fencings`): that alone is no
+        /// sign of a rival, and joining again mends it.
+        func judged(_ error: EventLogError, now: ContinuousClock.Instant) -> EventLogError {
+            guard error.kind == .fenced, let missedBrokerAt, now - missedBrokerAt < aftermath else {
+                return error
+            }
+            return EventLogError(.closed, "\(error.detail), after a broker was missing")
+        }
     }
+
+    /// What brokers that go do to a member shows within this.
+    static let aftermath: Duration = .seconds(60)
 
     enum Command: Sendable {
         case pause(Assignment)
@@ -211,7 +225,7 @@ extension KafkaConsumer {
     /// Clients that have not managed a commit for so long may be stuck, as librdkafka 2.0.2 is behind an
     /// unreachable coordinator: then new ones are wanted.
     private func lastResort(_ error: EventLogError) -> EventLogError {
-        guard error.kind == .unavailable else { return error }
+        guard error.kind == .unavailable else { return state.withLock { $0.judged(error, now: .now) } }
         let since = state.withLock { state in
             let since = state.failingSince ?? .now
             state.failingSince = since

@@ -72,7 +72,8 @@ final class MemberLoop: Sendable {
             if let fatal = handle.fatal {
                 let kind = KafkaError.kind(fatal.code)
                 let detail = KafkaError.error(fatal.code, consumer.membership.group, fatal.words).detail
-                consumer.buffer.setTrouble(EventLogError(kind == .fenced ? .fenced : .closed, detail))
+                let error = EventLogError(kind == .fenced ? .fenced : .closed, detail)
+                consumer.buffer.setTrouble(consumer.state.withLock { $0.judged(error, now: .now) })
             }
         }
         close()
@@ -219,7 +220,11 @@ extension MemberLoop {
     func failed(_ code: rd_kafka_resp_err_t, _ words: String) {
         let error = KafkaError.error(code, "group \(consumer.membership.group)", words)
         switch code {
-        case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN: local.areBrokersDown = true
+        case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
+            local.areBrokersDown = true
+            consumer.state.withLock { $0.missedBrokerAt = .now }
+        case RD_KAFKA_RESP_ERR__TRANSPORT, RD_KAFKA_RESP_ERR__TIMED_OUT:
+            consumer.state.withLock { $0.missedBrokerAt = .now }
         case RD_KAFKA_RESP_ERR__FATAL: break
         default:
             if error.kind == .denied || error.kind == .invalid || KafkaError.isMissingTopic(code) {

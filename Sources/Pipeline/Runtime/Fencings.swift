@@ -5,8 +5,9 @@ package import Topics
 /// A member may be shut out without one: when brokers are lost, its session runs out and it joins anew, but
 /// the answer is lost too; then the group knows a newer member of the name than the client does, and refuses
 /// the client. So does a client that was given up in the midst of its join and still finishes it. Either is
-/// over when the member joins again. A rival joins again too, so each of the two is shut out over and over:
-/// whoever has had enough of it first goes, and the other stays.
+/// over when the member joins again; a log that has just seen a broker go does not say that the member was
+/// fenced. A rival joins again too, so each of the two is shut out over and over: whoever has had enough of
+/// it first goes, and the other stays.
 package struct Fencings: Sendable {
     static let most = 3
     static let within: Duration = .seconds(120)

@@ -1,0 +1,20 @@
+import Pipeline
+import Testing
+
+@testable import KafkaLog
+
+@Suite("Kafka: shut out under one's own name")
+struct ShutOutTests {
+    private let fenced = EventLogError(.fenced, "FENCED_INSTANCE_ID")
+
+    @Test("while all brokers answer it is a rival's doing, soon after one was missing it is not")
+    func judged() {
+        let now = ContinuousClock.now
+        var state = KafkaConsumer.State()
+        #expect(state.judged(fenced, now: now).kind == .fenced)
+        state.missedBrokerAt = now
+        #expect(state.judged(fenced, now: now + .seconds(59)).kind == .closed)
+        #expect(state.judged(fenced, now: now + .seconds(60)).kind == .fenced)
+        #expect(state.judged(EventLogError(.invalid, ""), now: now).kind == .invalid)
+    }
+}
