@@ -119,7 +119,7 @@ enum KafkaProperties {
             // brokers take no less as they come (`group.min.session.timeout.ms`).
             "session.timeout.ms": instance == nil ? "6000" : "30000",
             // A round of the group begins when all have learnt of it, and each moved partition waits for one.
-            "heartbeat.interval.ms": "1000",
+            "heartbeat.interval.ms": "500",
             // Also how long a rebalance waits for a member; turns never hold up the poll.
             "max.poll.interval.ms": instance == nil ? "20000" : "60000",
             "queued.max.messages.kbytes": "8192",

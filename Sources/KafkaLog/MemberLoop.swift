@@ -35,7 +35,7 @@ final class MemberLoop: Sendable {
     /// An open transaction of a former owner is over by then, and no longer an excuse.
     private static let quietFor: Duration = .seconds(25)
     /// Members of a group learn of a newcomer with their next heartbeat.
-    private static let calm: Duration = .milliseconds(1_500)
+    private static let calm: Duration = .seconds(1)
     private static let calmWithin: Duration = .seconds(6)
     /// `RD_KAFKA_OFFSET_STORED`: where the group is.
     private static let committedOffset: Int64 = -1_000
