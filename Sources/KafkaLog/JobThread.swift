@@ -76,6 +76,7 @@ extension JobThread where Job == @Sendable () -> Void {
             (continuation: CheckedContinuation<Result<Value, EventLogError>, Never>) in
             let number = wait { continuation.resume(returning: .failure($0)) }
             let isTaken = submit { [self] in
+                guard isAwaited(number) else { return }
                 let result: Result<Value, EventLogError>
                 do throws(EventLogError) {
                     result = .success(try body())
@@ -99,6 +100,8 @@ extension JobThread where Job == @Sendable () -> Void {
             return state.lastNumber
         }
     }
+
+    private func isAwaited(_ number: Int) -> Bool { state.withLock { $0.waiting[number] != nil } }
 
     /// False when it was failed before.
     private func endWait(_ number: Int) -> Bool {

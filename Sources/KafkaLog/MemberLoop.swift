@@ -430,8 +430,15 @@ extension MemberLoop {
             local.retryAt = .now + .milliseconds(200)
             consumer.logger.warning("Partitions not begun yet", metadata: [LogKeys.error: error.detail])
             let isLong = ContinuousClock.now - local.assigningSince > Self.quietFor
-            if error.kind != .unavailable || isLong { consumer.buffer.setTrouble(error) }
+            if error.kind != .unavailable { consumer.buffer.setTrouble(error) }
+            if isLong { consumer.buffer.setTrouble(Self.hanging(error)) }
         }
+    }
+
+    private static func hanging(_ error: EventLogError) -> EventLogError {
+        let advice =
+            "if all brokers are well, a transaction may hang: see `kafka-transactions.sh find-hanging`"
+        return EventLogError(error.kind, "\(error.detail) (\(advice))")
     }
 
     private struct Start {

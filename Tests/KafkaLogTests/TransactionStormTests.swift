@@ -34,7 +34,7 @@ struct TransactionStormTests {
                 group.addTask { await Threads.run { storm.write(number) } }
             }
             defer { storm.end() }
-            try await strike(brokers, seed: seed)
+            try await strike(brokers, storm, seed: seed)
             storm.end()
             try await group.waitForAll()
         }
@@ -47,25 +47,34 @@ struct TransactionStormTests {
         await storm.close()
     }
 
-    private func strike(_ brokers: OwnBrokers, seed: UInt64) async throws {
+    private func strike(_ brokers: OwnBrokers, _ storm: Storm, seed: UInt64) async throws {
         var chance = SplitMix(seed: seed)
         for round in 0..<Self.rounds {
             let number = Int.random(in: 0..<brokers.count, using: &chance)
             let calm = Int.random(in: 500...2_500, using: &chance)
-            let away = Int.random(in: 0...7_000, using: &chance)
+            let away = Int.random(in: 0...3_000, using: &chance)
             try await Task.sleep(for: .milliseconds(calm))
             try await Threads.run {
                 switch round % 3 {
                 case 0: try brokers.stop(number)
                 case 1: try brokers.kill(number)
-                default:
-                    try brokers.kill(number)
-                    try brokers.kill((number + 1) % brokers.count)
+                default: try Self.killTwo(number, brokers, storm)
                 }
+                usleep(UInt32(away) * 1_000)
+                try brokers.start()
             }
-            try await Task.sleep(for: .milliseconds(away))
-            try await Threads.run { try brokers.start() }
         }
+    }
+
+    /// Nothing can be written then, for longer than a record may wait. Between two transactions: Kafka itself
+    /// may end one halfway when two of three brokers die in its midst (Kafka.md). `CHAOS_AT_ONCE=1` shows it.
+    private static func killTwo(_ number: Int, _ brokers: OwnBrokers, _ storm: Storm) throws {
+        let isInMidst = ProcessInfo.processInfo.environment["CHAOS_AT_ONCE"] == "1"
+        if !isInMidst { storm.hush() }
+        try brokers.kill(number)
+        try brokers.kill((number + 1) % brokers.count)
+        storm.go()
+        sleep(5)
     }
 }
 
@@ -75,10 +84,12 @@ private final class Storm: Sendable {
         var committed = 0
         var failed = 0
         var unknown = 0
+        var unplaced = 0
         var problems: [String] = []
 
         var description: String {
-            "\(committed) committed, \(failed) failed, \(unknown) in doubt, \(problems.count) problems"
+            "\(committed) committed, \(failed) failed (\(unplaced) with a record of no known place), "
+                + "\(unknown) in doubt, \(problems.count) problems"
         }
     }
 
@@ -108,6 +119,9 @@ private final class Storm: Sendable {
     private let log: KafkaLog
     private let outcomes = Mutex<[Transaction: Outcome]>([:])
     private let isOver = Atomic(false)
+    private let turnstile = Mutex<(isClosed: Bool, busy: Int)>((false, 0))
+    /// Transactions with a record that was told as stored, but not where (`ImplicitAckTests`).
+    private let unplaced = Atomic(0)
 
     init(_ bootstrap: String) throws {
         settings = KafkaSettings(bootstrap: bootstrap, instance: "storm", properties: Self.properties)
@@ -121,18 +135,48 @@ private final class Storm: Sendable {
 
     func end() { isOver.store(true, ordering: .relaxed) }
 
+    /// Begins no more transactions, and returns once those that were begun have ended.
+    func hush() {
+        turnstile.withLock { $0.isClosed = true }
+        while turnstile.withLock({ $0.busy > 0 }) { usleep(5_000) }
+    }
+
+    func go() { turnstile.withLock { $0.isClosed = false } }
+
+    private func enter() {
+        while true {
+            let isIn = turnstile.withLock { state in
+                if !state.isClosed { state.busy += 1 }
+                return !state.isClosed
+            }
+            if isIn { return }
+            usleep(5_000)
+        }
+    }
+
+    private func leave() { turnstile.withLock { $0.busy -= 1 } }
+
     func close() async { await log.close() }
 
     /// Until the end, and then once more, so that nothing of it is left open. For a thread of its own.
+    ///
+    /// Every other one takes a new name again and again: like a worker whose partitions were another's, it is
+    /// one that the brokers know nothing of, also while leaders change.
     func write(_ number: Int) {
-        let producer = TransactionalProducer("storm-\(number)", settings, reports: false)
+        let renewsEvery = number.isMultiple(of: 2) ? Int.max : 10
+        var producer = TransactionalProducer("storm-\(number)", settings, reports: false)
         var transaction = 0
-        var isLast = false
         while true {
-            isLast = isOver.load(ordering: .relaxed)
+            let isLast = isOver.load(ordering: .relaxed)
             transaction += 1
+            enter()
             let outcome = commit(Transaction(producer: number, number: transaction), by: producer)
+            leave()
             if isLast, outcome == .committed { break }
+            if transaction.isMultiple(of: renewsEvery) || outcome != .committed && renewsEvery != .max {
+                producer.destroy()
+                producer = TransactionalProducer("storm-\(number)-\(transaction)", settings, reports: false)
+            }
             if outcome != .committed { usleep(50_000) }
         }
         producer.destroy()
@@ -157,14 +201,18 @@ private final class Storm: Sendable {
             )
         } catch {
             outcome = error.isOutcomeUnknown ? .unknown : .failed
+            if error.error.detail.contains("but not where") { unplaced.add(1, ordering: .relaxed) }
         }
         outcomes.withLock { $0[transaction] = outcome }
         return outcome
     }
 
+    /// Once whatever was left open has timed out.
     func tally() async throws -> Tally {
+        try await Task.sleep(for: .seconds(8))
         let outcomes = outcomes.withLock { $0 }
         var tally = Tally()
+        tally.unplaced = unplaced.load(ordering: .relaxed)
         var found: [[Transaction: Found]] = []
         for topic in Self.topics { found.append(try await records(in: topic)) }
         for (transaction, outcome) in outcomes {
