@@ -24,6 +24,8 @@ final class KafkaConsumer: LogConsumer {
         var commitTook = Duration.zero
         /// The first of the failed commits since one succeeded.
         var failingSince: ContinuousClock.Instant?
+        /// When the commit that is under way began.
+        var commitSince: ContinuousClock.Instant?
         /// When a broker last went or did not answer in time.
         var missedBrokerAt: ContinuousClock.Instant?
         var hasLeft = false
@@ -39,8 +41,17 @@ final class KafkaConsumer: LogConsumer {
             }
             return EventLogError(.closed, "\(error.detail), after a broker was missing")
         }
+
+        /// librdkafka 2.0.2 may never come back from a call though it has a limit
+        /// (`send_offsets_to_transaction`, seen while brokers went): only new clients help then.
+        func stuckCommit(now: ContinuousClock.Instant) -> EventLogError? {
+            guard let commitSince, now - commitSince > commitWithin else { return nil }
+            return EventLogError(.closed, "no answer to a commit for \(commitWithin): starting over")
+        }
     }
 
+    /// More than the calls of one commit may take together.
+    static let commitWithin: Duration = .seconds(45)
     /// What brokers that go do to a member shows within this.
     static let aftermath: Duration = .seconds(60)
 
@@ -212,6 +223,8 @@ extension KafkaConsumer {
             )
         }
         await faults.reach(.beginBefore)
+        state.withLock { $0.commitSince = .now }
+        defer { state.withLock { $0.commitSince = nil } }
         do throws(EventLogError) {
             let done = try await commits.run { [self] () throws(EventLogError) in try commitNow(completions) }
             state.withLock { $0.failingSince = nil }

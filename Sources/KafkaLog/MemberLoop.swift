@@ -69,6 +69,9 @@ final class MemberLoop: Sendable {
             } else {
                 drain(milliseconds: local.assigning.isEmpty ? 100 : 20)
             }
+            if let stuck = consumer.state.withLock({ $0.stuckCommit(now: .now) }) {
+                consumer.buffer.setTrouble(stuck)
+            }
             if let fatal = handle.fatal {
                 let kind = KafkaError.kind(fatal.code)
                 let detail = KafkaError.error(fatal.code, consumer.membership.group, fatal.words).detail

@@ -17,4 +17,14 @@ struct ShutOutTests {
         #expect(state.judged(fenced, now: now + .seconds(60)).kind == .fenced)
         #expect(state.judged(EventLogError(.invalid, ""), now: now).kind == .invalid)
     }
+
+    @Test("a commit that does not come back is given up")
+    func stuck() {
+        let now = ContinuousClock.now
+        var state = KafkaConsumer.State()
+        #expect(state.stuckCommit(now: now) == nil)
+        state.commitSince = now
+        #expect(state.stuckCommit(now: now + .seconds(45)) == nil)
+        #expect(state.stuckCommit(now: now + .seconds(46))?.kind == .closed)
+    }
 }
