@@ -66,29 +66,24 @@ final class JobThread<Job: Sendable>: Sendable {
     }
 }
 
-extension JobThread where Job == @Sendable () -> Void {
-    /// Runs the body on the thread. When the thread was stopped and the body did not come back in time, it
-    /// may still take effect after this has thrown.
-    func run<Value: Sendable>(
-        _ body: @escaping @Sendable () throws(EventLogError) -> Value
-    ) async throws(EventLogError) -> Value {
+/// What somebody waits for: given once, and nothing more is wanted then.
+struct JobAnswer<Value: Sendable>: Sendable {
+    let isWanted: @Sendable () -> Bool
+    let give: @Sendable (Result<Value, EventLogError>) -> Void
+}
+
+extension JobThread {
+    /// Waits for a job's answer. When the thread was stopped and the job did not come back in time, it may
+    /// still take effect after this has thrown.
+    func ask<Value: Sendable>(_ job: (JobAnswer<Value>) -> Job) async throws(EventLogError) -> Value {
         let result = await withCheckedContinuation {
             (continuation: CheckedContinuation<Result<Value, EventLogError>, Never>) in
             let number = wait { continuation.resume(returning: .failure($0)) }
-            let isTaken = submit { [self] in
-                guard isAwaited(number) else { return }
-                let result: Result<Value, EventLogError>
-                do throws(EventLogError) {
-                    result = .success(try body())
-                } catch {
-                    result = .failure(error)
-                }
-                if endWait(number) { continuation.resume(returning: result) }
-            }
-            if !isTaken, endWait(number) {
-                let error = EventLogError(.closed, "the log was closed")
-                continuation.resume(returning: .failure(error))
-            }
+            let answer = JobAnswer<Value>(
+                isWanted: { [self] in state.withLock { $0.waiting[number] != nil } },
+                give: { [self] result in if endWait(number) { continuation.resume(returning: result) } }
+            )
+            if !submit(job(answer)) { answer.give(.failure(EventLogError(.closed, "the log was closed"))) }
         }
         return try result.get()
     }
@@ -101,10 +96,26 @@ extension JobThread where Job == @Sendable () -> Void {
         }
     }
 
-    private func isAwaited(_ number: Int) -> Bool { state.withLock { $0.waiting[number] != nil } }
-
-    /// False when it was failed before.
+    /// False when it was answered before.
     private func endWait(_ number: Int) -> Bool {
         state.withLock { $0.waiting.removeValue(forKey: number) != nil }
+    }
+}
+
+extension JobThread where Job == @Sendable () -> Void {
+    /// Runs the body on the thread; as `ask`.
+    func run<Value: Sendable>(
+        _ body: @escaping @Sendable () throws(EventLogError) -> Value
+    ) async throws(EventLogError) -> Value {
+        try await ask { (answer: JobAnswer<Value>) in
+            {
+                guard answer.isWanted() else { return }
+                do throws(EventLogError) {
+                    answer.give(.success(try body()))
+                } catch {
+                    answer.give(.failure(error))
+                }
+            }
+        }
     }
 }

@@ -23,12 +23,7 @@ final class KafkaBatchAppender: Sendable {
     }
 
     func append(_ records: [NewRecord]) async throws(EventLogError) -> [RecordPosition] {
-        let result = await withCheckedContinuation {
-            (continuation: CheckedContinuation<Result<[RecordPosition], EventLogError>, Never>) in
-            let job = Job(records: records) { continuation.resume(returning: $0) }
-            if !thread.submit(job) { job.done(.failure(EventLogError(.closed, "the log was closed"))) }
-        }
-        return try result.get()
+        try await thread.ask { Job(records: records, done: $0.give) }
     }
 
     func close(within limit: Duration) async -> Bool { await thread.stop(within: limit) }

@@ -223,10 +223,8 @@ extension MemberLoop {
     func failed(_ code: rd_kafka_resp_err_t, _ words: String) {
         let error = KafkaError.error(code, "group \(consumer.membership.group)", words)
         switch code {
-        case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
-            local.areBrokersDown = true
-            consumer.state.withLock { $0.missedBrokerAt = .now }
-        case RD_KAFKA_RESP_ERR__TRANSPORT, RD_KAFKA_RESP_ERR__TIMED_OUT:
+        case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN, RD_KAFKA_RESP_ERR__TRANSPORT, RD_KAFKA_RESP_ERR__TIMED_OUT:
+            if code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN { local.areBrokersDown = true }
             consumer.state.withLock { $0.missedBrokerAt = .now }
         case RD_KAFKA_RESP_ERR__FATAL: break
         default:
@@ -433,8 +431,11 @@ extension MemberLoop {
             local.retryAt = .now + .milliseconds(200)
             consumer.logger.warning("Partitions not begun yet", metadata: [LogKeys.error: error.detail])
             let isLong = ContinuousClock.now - local.assigningSince > Self.quietFor
-            if error.kind != .unavailable { consumer.buffer.setTrouble(error) }
-            if isLong { consumer.buffer.setTrouble(Self.hanging(error)) }
+            if error.kind != .unavailable {
+                consumer.buffer.setTrouble(error)
+            } else if isLong {
+                consumer.buffer.setTrouble(Self.hanging(error))
+            }
         }
     }
 
