@@ -130,8 +130,9 @@ actor ChaosPlaces {
                 case .failure: false
                 }
             try await world.close(isClean: isClean)
+            let value = try result.get()
             if !isClean { generations[place] += 1 }
-            return try result.get()
+            return value
         } catch {
             generations[place] += 1
             throw error

@@ -3,7 +3,7 @@ import Testing
 
 @testable import KafkaLog
 
-@Suite("Kafka: shut out under one's own name")
+@Suite("Kafka: when a member starts over")
 struct ShutOutTests {
     private let fenced = EventLogError(.fenced, "FENCED_INSTANCE_ID")
 

@@ -102,12 +102,6 @@ private final class Storm: Sendable {
 
     private enum Outcome: Sendable { case committed, failed, unknown }
 
-    private final class Box: Sendable {
-        private let outcome = Mutex<Outcome?>(nil)
-        var value: Outcome? { outcome.withLock { $0 } }
-        func set(_ value: Outcome) { outcome.withLock { $0 = value } }
-    }
-
     private struct Transaction: Hashable, Sendable {
         let producer: Int
         let number: Int
@@ -205,18 +199,16 @@ private final class Storm: Sendable {
     private func patiently(_ transaction: Transaction, by producer: TransactionalProducer) -> Outcome? {
         outcomes.withLock { $0[transaction] = .unknown }
         let hasEnded = DispatchSemaphore(value: 0)
-        let box = Box()
         Thread.detachNewThread { [self] in
             let outcome = commit(transaction, by: producer)
-            box.set(outcome)
+            outcomes.withLock { $0[transaction] = outcome }
             hasEnded.signal()
         }
-        guard hasEnded.wait(timeout: .now() + 60) == .success, let outcome = box.value else {
+        guard hasEnded.wait(timeout: .now() + 60) == .success else {
             stuck.add(1, ordering: .relaxed)
             return nil
         }
-        outcomes.withLock { $0[transaction] = outcome }
-        return outcome
+        return outcomes.withLock { $0[transaction] }
     }
 
     private func commit(_ transaction: Transaction, by producer: TransactionalProducer) -> Outcome {
